@@ -1,0 +1,5 @@
+"""Jobs: what they are, and what may happen to them. `from jobs import job` makes a job type."""
+
+from jobs.registry import job
+
+__all__ = ["job"]

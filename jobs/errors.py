@@ -1,0 +1,55 @@
+"""What can go wrong, one class a kind. `code` is stable: API clients may rely on it."""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class FieldError:
+    """One fault of a request: the dotted path of the field, and what to do about it."""
+
+    field: str
+    message: str
+
+
+class QueueError(Exception):
+    """Base of every error that a caller of `jobs.services` should expect."""
+
+    code = "error"
+
+
+class InvalidRequest(QueueError):
+    """The request cannot be accepted as it is; nothing was stored. `errors` names each fault."""
+
+    code = "invalid"
+
+    def __init__(self, *errors: FieldError) -> None:
+        super().__init__("; ".join(f"{error.field}: {error.message}" for error in errors))
+        self.errors = errors
+
+
+class TooLarge(InvalidRequest):
+    """A payload or a request body is over its limit; nothing was stored."""
+
+    code = "too_large"
+
+
+class NotFound(QueueError):
+    """There is no such job, queue, worker or file."""
+
+    code = "not_found"
+
+
+class IllegalMove(QueueError):
+    """The job is in a state from which this move does not exist; nothing was changed."""
+
+    code = "illegal_move"
+
+
+class StoreDown(QueueError):
+    """MongoDB did not answer: whether anything was stored is unknown to the caller."""
+
+    code = "store_down"
+
+
+class DefinitionError(Exception):
+    """A job type is written in a way that cannot work; raised while its module is imported."""

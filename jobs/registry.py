@@ -1,0 +1,173 @@
+"""Job types: a typed function, registered. Its signature is the schema of its payload."""
+
+import inspect
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+from typing import Any, Generic, Literal, ParamSpec, TypeVar, get_args, get_type_hints, overload
+
+from pydantic import BaseModel, ConfigDict, ValidationError, create_model
+
+from jobs.errors import DefinitionError, FieldError, InvalidRequest
+
+P = ParamSpec("P")
+R = TypeVar("R")
+Priority = Literal["high", "medium", "low"]
+PRIORITIES: tuple[Priority, ...] = get_args(Priority)  # strict order: the first is taken first
+NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,63}")  # of job types, queues and tags
+
+# A payload has no other fields than the signature's, and no number that JSON cannot say.
+SCHEMA_CONFIG = ConfigDict(extra="forbid", allow_inf_nan=False, arbitrary_types_allowed=False)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Options:
+    """How one enqueue differs from its job type's defaults; `None` means as the type says."""
+
+    priority: Priority | None = None
+    queue: str | None = None
+    max_attempts: int | None = None
+    run_at: datetime | None = None
+    delay: float | None = None  # seconds from now; excludes run_at
+    tags: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class JobType(Generic[P, R]):
+    """A registered function. Call it to run it here; `enqueue` it to run it in a worker."""
+
+    name: str
+    function: Callable[P, R]
+    schema: type[BaseModel]
+    priority: Priority = "medium"
+    queue: str = "default"
+    max_attempts: int | None = None  # None: settings.JOB_MAX_ATTEMPTS
+    timeout: float | None = None  # seconds; None: settings.JOB_TIMEOUT_SECONDS
+    backoff: float | None = None  # seconds; None: settings.JOB_BACKOFF_SECONDS
+    chosen: Options = field(default=Options(), repr=False)
+
+    def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R:
+        return self.function(*args, **kwargs)
+
+    def options(self, **chosen: Any) -> "JobType[P, R]":
+        """Return this job type with other defaults for its next `enqueue`; see `Options`."""
+        return replace(self, chosen=replace(self.chosen, **chosen))
+
+    def enqueue(self, *args: P.args, **kwargs: P.kwargs) -> str:
+        """Accept a job of this type and return its id. It is durable once this returns.
+
+        Raises `InvalidRequest` for a payload that the signature refuses, `StoreDown` when MongoDB
+        does not acknowledge it.
+        """
+        payload = inspect.signature(self.function).bind_partial(*args, **kwargs).arguments
+        return _enqueue(self.name, payload, self.chosen)
+
+    def validate(self, payload: Mapping[str, Any]) -> dict[str, Any]:
+        """Return `payload` checked against the signature, completed with defaults, as JSON values.
+
+        Raises `InvalidRequest` with one error per field.
+        """
+        try:
+            return self.schema.model_validate(payload).model_dump(mode="json")
+        except ValidationError as error:
+            raise InvalidRequest(*map(_field_error, error.errors())) from None
+
+    def run(self, payload: Mapping[str, Any]) -> R:
+        """Call the function with a stored payload turned back into the types of its signature."""
+        arguments = self.schema.model_validate(payload)
+        return self.function(**{name: getattr(arguments, name) for name in self.fields})  # type: ignore[call-arg]
+
+    @property
+    def fields(self) -> list[str]:
+        return list(self.schema.model_fields)
+
+    @property
+    def description(self) -> str:
+        """The first line of the function's docstring; empty if it has none."""
+        return (inspect.getdoc(self.function) or "").partition("\n")[0]
+
+
+_types: dict[str, JobType[..., Any]] = {}
+_enqueue: Callable[[str, Mapping[str, Any], Options], str]
+
+
+def bind(enqueue: Callable[[str, Mapping[str, Any], Options], str]) -> None:
+    """Say what `JobType.enqueue` calls. The services do this once, so the arrow points one way."""
+    global _enqueue
+    _enqueue = enqueue
+
+
+@overload
+def job(function: Callable[P, R], /) -> JobType[P, R]: ...
+@overload
+def job(
+    *,
+    name: str = ...,
+    priority: Priority = ...,
+    queue: str = ...,
+    max_attempts: int | None = ...,
+    timeout: float | None = ...,
+    backoff: float | None = ...,
+) -> Callable[[Callable[P, R]], JobType[P, R]]: ...
+
+
+def job(function: Callable[..., Any] | None = None, /, *, name: str = "", **defaults: Any) -> Any:
+    """Register a typed function as a job type named after it (or `name`).
+
+    Raises `DefinitionError` for a name that is taken or a signature that no JSON object can fill.
+    """
+
+    def register(function: Callable[..., Any]) -> JobType[..., Any]:
+        job_type: JobType[..., Any] = JobType(
+            name or function.__name__, function, _schema_of(function), **defaults
+        )
+        _check(job_type)
+        _types[job_type.name] = job_type
+        return job_type
+
+    return register if function is None else register(function)
+
+
+def get(name: str) -> JobType[..., Any] | None:
+    """Return the job type of that name; `None` if no code in this process registered it."""
+    return _types.get(name)
+
+
+def all_types() -> list[JobType[..., Any]]:
+    """Return every registered job type, by name."""
+    return sorted(_types.values(), key=lambda job_type: job_type.name)
+
+
+def _check(job_type: JobType[..., Any]) -> None:
+    faults = {
+        f"the name must match {NAME.pattern}": not NAME.fullmatch(job_type.name),
+        "another job type has this name": job_type.name in _types,
+        f"priority must be one of {', '.join(PRIORITIES)}": job_type.priority not in PRIORITIES,
+        f"queue must match {NAME.pattern}": not NAME.fullmatch(job_type.queue),
+        "max_attempts must be at least 1": (job_type.max_attempts or 1) < 1,
+        "timeout must be positive": (job_type.timeout or 1) <= 0,
+        "backoff must not be negative": (job_type.backoff or 0) < 0,
+        "async functions are not supported": inspect.iscoroutinefunction(job_type.function),
+    }
+    if found := [fault for fault, present in faults.items() if present]:
+        raise DefinitionError(f"Job type {job_type.name!r}: {'; '.join(found)}.")
+
+
+def _schema_of(function: Callable[..., Any]) -> type[BaseModel]:
+    hints = get_type_hints(function, include_extras=True)
+    fields: dict[str, Any] = {}
+    for parameter in inspect.signature(function).parameters.values():
+        if parameter.kind not in (parameter.POSITIONAL_OR_KEYWORD, parameter.KEYWORD_ONLY):
+            raise DefinitionError(
+                f"Job type {function.__name__!r}: name each parameter; "
+                f"{parameter} cannot be filled from a JSON object."
+            )
+        default = ... if parameter.default is parameter.empty else parameter.default
+        fields[parameter.name] = (hints.get(parameter.name, Any), default)
+    return create_model(f"{function.__name__}_payload", __config__=SCHEMA_CONFIG, **fields)
+
+
+def _field_error(error: Any) -> FieldError:
+    path = ".".join(map(str, ("payload", *error["loc"])))
+    return FieldError(path, str(error["msg"]))

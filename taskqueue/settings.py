@@ -1,0 +1,242 @@
+"""Every setting, in one flat file. Each is read from the environment; the unit is in its name."""
+
+import os
+import secrets
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from django.core.exceptions import ImproperlyConfigured
+
+from taskqueue import logs
+
+BASE_DIR = Path(__file__).resolve().parent.parent
+
+
+def env_bool(name: str, default: bool) -> bool:
+    value = os.environ.get(name, "").strip().lower()
+    if value in ("", "1", "true", "yes", "on", "0", "false", "no", "off"):
+        return value in ("1", "true", "yes", "on") if value else default
+    raise ImproperlyConfigured(f"{name}={value!r}: use 1 or 0.")
+
+
+def env_number(name: str, default: float, *, least: float = 0) -> float:
+    value = os.environ.get(name, "")
+    try:
+        number = float(value) if value else default
+    except ValueError:
+        raise ImproperlyConfigured(f"{name}={value!r}: use a number.") from None
+    if not least <= number < float("inf"):
+        raise ImproperlyConfigured(f"{name}={value!r}: use a number of at least {least:g}.")
+    return number
+
+
+def env_int(name: str, default: int, *, least: int = 0) -> int:
+    number = env_number(name, default, least=least)
+    if number != int(number):
+        raise ImproperlyConfigured(f"{name}={number!r}: use a whole number.")
+    return int(number)
+
+
+def env_list(name: str, default: str) -> list[str]:
+    return [item.strip() for item in os.environ.get(name, default).split(",") if item.strip()]
+
+
+# --- Where things are -------------------------------------------------------------------------
+DATA_DIR = Path(os.environ.get("DATA_DIR", BASE_DIR / ".data")).resolve()
+
+
+def store_url(name: str, default: str) -> str:
+    """The environment's URL, else the one of the embedded stores that run on this DATA_DIR."""
+    embedded = DATA_DIR / "embedded.env"
+    lines = embedded.read_text().splitlines() if embedded.is_file() else []
+    running = dict(line.split("=", 1) for line in lines if "=" in line)
+    return os.environ.get(name) or running.get(name) or default
+
+
+def secret_key() -> str:
+    """The environment's key, else one made once and kept, readable by its owner alone."""
+    if key := os.environ.get("SECRET_KEY"):
+        return key
+    path = DATA_DIR / "secret_key"
+    try:
+        DATA_DIR.mkdir(parents=True, exist_ok=True)
+        with open(os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600), "w") as file:
+            file.write(secrets.token_urlsafe(50))
+    except FileExistsError:
+        pass
+    except OSError as error:
+        raise ImproperlyConfigured(f"Set SECRET_KEY: {path} cannot be written ({error}).") from None
+    return path.read_text()
+
+
+# --- The two stores ---------------------------------------------------------------------------
+MONGODB_URI = store_url("MONGODB_URI", "mongodb://127.0.0.1:27017/taskqueue")
+MONGODB_DATABASE = urlsplit(MONGODB_URI).path.strip("/") or "taskqueue"
+REDIS_URL = store_url("REDIS_URL", "redis://127.0.0.1:6379/0")
+REDIS_PREFIX = os.environ.get("REDIS_PREFIX", "taskqueue")
+
+DATABASES = {
+    "default": {
+        "ENGINE": "django_mongodb_backend",
+        "HOST": MONGODB_URI,
+        "NAME": MONGODB_DATABASE,
+        # Timeouts stay well under WORKER_LOST_SECONDS, so that an outage is noticed while it lasts.
+        "OPTIONS": {
+            "w": "majority",
+            "journal": True,
+            "wTimeoutMS": 5000,
+            "serverSelectionTimeoutMS": 5000,
+            "connectTimeoutMS": 5000,
+            "socketTimeoutMS": 20000,
+        },
+    }
+}
+DEFAULT_AUTO_FIELD = "django_mongodb_backend.fields.ObjectIdAutoField"
+MIGRATION_MODULES = {
+    "admin": "taskqueue.migrations.admin",
+    "auth": "taskqueue.migrations.auth",
+    "contenttypes": "taskqueue.migrations.contenttypes",
+}
+CACHES = {
+    "default": {
+        "BACKEND": "django_redis.cache.RedisCache",
+        "LOCATION": REDIS_URL,
+        "KEY_PREFIX": f"{REDIS_PREFIX}:cache",
+        "OPTIONS": {
+            # The cache is disposable: with Redis down, pages are slower, not broken.
+            "IGNORE_EXCEPTIONS": True,
+            "SOCKET_CONNECT_TIMEOUT": 1,
+            "SOCKET_TIMEOUT": 1,
+        },
+    }
+}
+DJANGO_REDIS_LOG_IGNORED_EXCEPTIONS = True
+
+# --- Jobs -------------------------------------------------------------------------------------
+JOB_MAX_ATTEMPTS = env_int("JOB_MAX_ATTEMPTS", 4, least=1)
+JOB_BACKOFF_SECONDS = env_number("JOB_BACKOFF_SECONDS", 2)
+JOB_TIMEOUT_SECONDS = env_number("JOB_TIMEOUT_SECONDS", 300, least=0.1)
+JOB_MAX_CRASHES = env_int("JOB_MAX_CRASHES", 3, least=1)
+JOB_RETENTION_DAYS = env_number("JOB_RETENTION_DAYS", 7)
+JOB_PAYLOAD_MAX_BYTES = env_int("JOB_PAYLOAD_MAX_BYTES", 1024 * 1024, least=1)
+JOB_RESULT_MAX_BYTES = env_int("JOB_RESULT_MAX_BYTES", 256 * 1024, least=1)
+BULK_MAX_JOBS = 10_000
+BULK_MAX_BYTES = 32 * 1024 * 1024
+DEMO_JOBS = env_bool("DEMO_JOBS", False)
+
+# --- Workers ----------------------------------------------------------------------------------
+WORKER_HEARTBEAT_SECONDS = env_number("WORKER_HEARTBEAT_SECONDS", 5, least=0.1)
+WORKER_LOST_SECONDS = env_number("WORKER_LOST_SECONDS", 30, least=0.5)
+WORKER_GRACE_SECONDS = env_number("WORKER_GRACE_SECONDS", 25)
+
+# --- Django -----------------------------------------------------------------------------------
+SECRET_KEY = secret_key()
+DEBUG = env_bool("DEBUG", False)
+ALLOWED_HOSTS = env_list("ALLOWED_HOSTS", "localhost,127.0.0.1,[::1]")
+CSRF_TRUSTED_ORIGINS = env_list("CSRF_TRUSTED_ORIGINS", "")
+
+INSTALLED_APPS = [
+    "taskqueue.apps.MongoAdminConfig",
+    "taskqueue.apps.MongoAuthConfig",
+    "taskqueue.apps.MongoContentTypesConfig",
+    "django.contrib.sessions",
+    "django.contrib.messages",
+    "django.contrib.staticfiles",
+    "django_mongodb_backend",
+    "django_htmx",
+    "rest_framework",
+    "drf_spectacular",
+    "drf_spectacular_sidecar",
+    "jobs",
+    "workers",
+]
+MIDDLEWARE = [
+    "django.middleware.security.SecurityMiddleware",
+    "whitenoise.middleware.WhiteNoiseMiddleware",
+    "django.contrib.sessions.middleware.SessionMiddleware",
+    "django.middleware.common.CommonMiddleware",
+    "django.middleware.csrf.CsrfViewMiddleware",
+    "django.contrib.auth.middleware.AuthenticationMiddleware",
+    "django.contrib.messages.middleware.MessageMiddleware",
+    "django.middleware.clickjacking.XFrameOptionsMiddleware",
+    "django_htmx.middleware.HtmxMiddleware",
+]
+ROOT_URLCONF = "taskqueue.urls"
+WSGI_APPLICATION = "taskqueue.wsgi.application"
+TEMPLATES = [
+    {
+        "BACKEND": "django.template.backends.django.DjangoTemplates",
+        "DIRS": [BASE_DIR / "templates"],
+        "APP_DIRS": True,
+        "OPTIONS": {
+            "context_processors": [
+                "django.template.context_processors.request",
+                "django.contrib.auth.context_processors.auth",
+                "django.contrib.messages.context_processors.messages",
+            ],
+        },
+    }
+]
+AUTH_PASSWORD_VALIDATORS = [
+    {"NAME": f"django.contrib.auth.password_validation.{name}"}
+    for name in ("MinimumLengthValidator", "CommonPasswordValidator", "NumericPasswordValidator")
+]
+LOGIN_URL = "login"
+LOGIN_REDIRECT_URL = "overview"
+LOGOUT_REDIRECT_URL = "login"
+# Read through Redis, kept in MongoDB: a FLUSHALL logs nobody out.
+SESSION_ENGINE = "django.contrib.sessions.backends.cached_db"
+SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = env_bool("SECURE_COOKIES", False)
+SECURE_REFERRER_POLICY = "same-origin"
+X_FRAME_OPTIONS = "DENY"
+DATA_UPLOAD_MAX_MEMORY_SIZE = BULK_MAX_BYTES
+
+LANGUAGE_CODE = "en"
+TIME_ZONE = "UTC"
+USE_TZ = True
+
+STATIC_URL = "static/"
+STATIC_ROOT = Path(os.environ.get("STATIC_ROOT", DATA_DIR / "static"))
+STATICFILES_DIRS = [BASE_DIR / "static"]
+MEDIA_ROOT = DATA_DIR / "files"
+STORAGES = {
+    "default": {"BACKEND": "django.core.files.storage.FileSystemStorage"},
+    "staticfiles": {"BACKEND": "whitenoise.storage.CompressedManifestStaticFilesStorage"},
+}
+
+# --- E-mail: SMTP where EMAIL_HOST is set, else files in DATA_DIR/outbox ----------------------------
+EMAIL_HOST = os.environ.get("EMAIL_HOST", "")
+EMAIL_PORT = env_int("EMAIL_PORT", 25)
+EMAIL_HOST_USER = os.environ.get("EMAIL_HOST_USER", "")
+EMAIL_HOST_PASSWORD = os.environ.get("EMAIL_HOST_PASSWORD", "")
+EMAIL_USE_TLS = env_bool("EMAIL_USE_TLS", False)
+EMAIL_TIMEOUT = 30
+EMAIL_FILE_PATH = DATA_DIR / "outbox"
+EMAIL_BACKEND = f"django.core.mail.backends.{'smtp' if EMAIL_HOST else 'filebased'}.EmailBackend"
+DEFAULT_FROM_EMAIL = os.environ.get("DEFAULT_FROM_EMAIL", "taskqueue@localhost")
+
+# --- API --------------------------------------------------------------------------------------
+REST_FRAMEWORK = {
+    "DEFAULT_AUTHENTICATION_CLASSES": [
+        "jobs.authentication.ApiTokenAuthentication",
+        "rest_framework.authentication.SessionAuthentication",
+    ],
+    "DEFAULT_PERMISSION_CLASSES": ["jobs.authentication.RolePermission"],
+    "DEFAULT_PARSER_CLASSES": ["jobs.parsers.StrictJSONParser"],
+    "DEFAULT_SCHEMA_CLASS": "drf_spectacular.openapi.AutoSchema",
+    "EXCEPTION_HANDLER": "jobs.problems.handle",
+}
+SPECTACULAR_SETTINGS = {
+    "TITLE": "taskqueue",
+    "VERSION": "1",
+    "DESCRIPTION": "Submit jobs and steer the queue.",
+    "SERVE_PERMISSIONS": ["jobs.authentication.RolePermission"],
+    "SWAGGER_UI_DIST": "SIDECAR",
+    "SWAGGER_UI_FAVICON_HREF": "SIDECAR",
+    "REDOC_DIST": "SIDECAR",
+}
+
+# --- Logs -------------------------------------------------------------------------------------
+LOGGING = logs.config(
+    level=os.environ.get("LOG_LEVEL", "INFO").upper(), json_lines=env_bool("LOG_JSON", False)
+)
