@@ -204,7 +204,7 @@ STORAGES = {
     "staticfiles": {"BACKEND": "whitenoise.storage.CompressedManifestStaticFilesStorage"},
 }
 
-# --- E-mail: SMTP where EMAIL_HOST is set, else files in DATA_DIR/outbox ----------------------------
+# --- E-mail: SMTP where EMAIL_HOST is set, else files in DATA_DIR/outbox ----------------------
 EMAIL_HOST = os.environ.get("EMAIL_HOST", "")
 EMAIL_PORT = env_int("EMAIL_PORT", 25)
 EMAIL_HOST_USER = os.environ.get("EMAIL_HOST_USER", "")
