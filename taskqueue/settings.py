@@ -147,6 +147,7 @@ INSTALLED_APPS = [
     "rest_framework",
     "drf_spectacular",
     "drf_spectacular_sidecar",
+    "taskqueue.management.TaskqueueConfig",
     "jobs",
     "workers",
 ]

@@ -1,0 +1,37 @@
+.DEFAULT_GOAL := help
+.PHONY: help run test lint bench clean
+PYTHON ?= python3
+READY := .venv/.ready
+
+help: ## This list
+	@grep -hE '^[a-z]+:.*## ' Makefile | sed -E 's/^([a-z]+):.*## /  make \1	/'
+
+# exec: the runner is make's own child, so that what stops make stops everything.
+run: $(READY) ## Everything, with its own MongoDB and Redis; Ctrl-C stops it (PORT=8000 DATA_DIR=.data)
+	@exec .venv/bin/python -m taskqueue.run
+
+test: $(READY) ## The tests, which start their own stores
+	@exec .venv/bin/python -m pytest -n 2
+
+lint: $(READY) ## ruff and mypy --strict
+	.venv/bin/ruff check .
+	.venv/bin/ruff format --check .
+	.venv/bin/mypy
+
+bench: $(READY) ## Measure jobs per second on this machine
+	@exec .venv/bin/python -m benchmarks.bench
+
+clean: ## Remove .venv and caches; .data stays
+	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+$(READY): requirements.txt requirements-dev.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || \
+	  { echo "Python 3.11 or later is needed: install it, or name one: make PYTHON=/path/to/python3.11"; exit 1; }
+	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || \
+	  { echo "$(PYTHON) lacks its venv module: apt-get install python3-venv"; exit 1; }
+	@echo "Setting up .venv (once, a minute or two)"
+	@$(PYTHON) -m venv .venv
+	@.venv/bin/python -m pip install --disable-pip-version-check -r requirements-dev.txt >.venv/pip.log 2>&1 || \
+	  { cat .venv/pip.log; exit 1; }
+	@touch $@

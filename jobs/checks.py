@@ -1,0 +1,21 @@
+"""`manage.py check` refuses settings that contradict each other, all at once."""
+
+from typing import Any
+
+from django.conf import settings
+from django.core.checks import CheckMessage, Error, register
+
+
+@register("jobs")
+def check_settings(**_: Any) -> list[CheckMessage]:
+    """A worker must miss several heartbeats before it counts as lost."""
+    least = 3 * settings.WORKER_HEARTBEAT_SECONDS
+    if settings.WORKER_LOST_SECONDS >= least:
+        return []
+    return [
+        Error(
+            f"WORKER_LOST_SECONDS is {settings.WORKER_LOST_SECONDS:g}: live workers would be reaped.",
+            hint=f"Use at least 3 × WORKER_HEARTBEAT_SECONDS, which is {least:g}.",
+            id="jobs.E001",
+        )
+    ]

@@ -1,0 +1,63 @@
+"""Connections to the two stores: one MongoDB client and one Redis pool a process, made on first use.
+
+Nothing here may run before a worker has been forked.
+"""
+
+from functools import cache
+from typing import Any
+
+from bson.codec_options import CodecOptions
+from django.conf import settings
+from django.db import connection
+from pymongo.collection import Collection
+from pymongo.database import Database
+from pymongo.write_concern import WriteConcern
+from redis import Redis
+from redis.backoff import NoBackoff
+from redis.retry import Retry
+
+Document = dict[str, Any]
+
+# A write is acknowledged once a majority has it in its journal. A lost reply within 5 s is ambiguous.
+DURABLE = WriteConcern(w="majority", j=True, wtimeout=5000)
+AWARE: CodecOptions[Document] = CodecOptions(tz_aware=True)
+BLOCK_SECONDS = 1.0  # how long a fetch sleeps in Redis
+REPLY_SECONDS = 3.0  # how much longer its socket waits before the connection counts as dead
+
+
+def mongo() -> Database[Document]:
+    """Return the database that Django's ORM uses too: one client, one pool."""
+    return connection.database  # type: ignore[attr-defined, no-any-return]
+
+
+def collection(name: str) -> Collection[Document]:
+    """Return a collection whose writes are durable and whose dates carry their zone."""
+    return mongo().get_collection(name, codec_options=AWARE, write_concern=DURABLE)
+
+
+def _redis(url: str, socket_timeout: float) -> Redis:
+    # redis-py retries ten times by default: one lost reply would eat an id or push it twice.
+    return Redis.from_url(
+        url,
+        retry=Retry(NoBackoff(), 0),
+        socket_timeout=socket_timeout,
+        socket_connect_timeout=1,
+        socket_keepalive=True,
+        health_check_interval=15,
+        decode_responses=True,
+    )
+
+
+@cache
+def _shared_redis(url: str) -> Redis:
+    return _redis(url, socket_timeout=2)
+
+
+def redis() -> Redis:
+    """Return the process's Redis client for commands that answer at once; it never retries."""
+    return _shared_redis(settings.REDIS_URL)
+
+
+def blocking_redis() -> Redis:
+    """Return a new client for BRPOP alone: its socket waits longer than the command blocks."""
+    return _redis(settings.REDIS_URL, socket_timeout=BLOCK_SECONDS + REPLY_SECONDS)

@@ -1,0 +1,59 @@
+"""Job types for demonstrations and tests, registered only where `settings.DEMO_JOBS` is on."""
+
+import os
+import signal
+import time
+from typing import Annotated, Any
+
+from django.core.files.storage import default_storage
+from pydantic import Field
+
+from jobs import context
+from jobs.registry import job
+
+CAUSES = "causes"  # the folder in the storage
+
+
+class StillBroken(Exception):
+    """The failure that a `flaky` job was asked for."""
+
+
+@job
+def noop() -> None:
+    """Do nothing."""
+
+
+@job
+def sleep(
+    seconds: Annotated[float, Field(ge=0, le=3600, description="Seconds, 0 to 3,600.")],
+) -> None:
+    """Sleep; longer than the job's timeout is how to see one."""
+    time.sleep(seconds)
+
+
+@job
+def flaky(
+    fail_times: Annotated[int, Field(ge=0, description="How many first attempts fail.")],
+    cause: Annotated[
+        str,
+        Field(
+            pattern=r"^[A-Za-z0-9_-]{0,64}$",
+            description="Fail only while the storage has this file in causes/; empty: always.",
+        ),
+    ] = "",
+) -> dict[str, Any]:
+    """Fail the first attempts, then succeed.
+
+    With a `cause`, a person can remove what makes the job fail, and requeue it. Raises
+    `StillBroken`, and `LookupError` outside of a job.
+    """
+    attempt = context.current().attempt
+    if attempt <= fail_times and (not cause or default_storage.exists(f"{CAUSES}/{cause}")):
+        raise StillBroken(f"Attempt {attempt} was asked to fail.")
+    return {"attempt": attempt}
+
+
+@job
+def crash() -> None:
+    """Kill the worker process that runs this, at once and without a word (SIGKILL)."""
+    os.kill(os.getpid(), signal.SIGKILL)

@@ -1,0 +1,117 @@
+"""Every Redis key and script. A lane is a list of job ids: in at the left, out at the right.
+
+What is here are hints: lost, they are found again by repair; doubled, they die at the claim guard.
+"""
+
+import time
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from functools import cache
+from pathlib import Path
+
+import structlog
+from bson import ObjectId
+from bson.errors import InvalidId
+from django.conf import settings
+from redis import Redis
+from redis.commands.core import Script
+from redis.exceptions import RedisError
+
+from jobs.clients import BLOCK_SECONDS, redis
+from jobs.registry import PRIORITIES
+from jobs.repository import Hint, Lane
+
+log = structlog.get_logger(__name__)
+SKIP_SECONDS = 2.0  # after a failed push: an unreachable Redis may cost one caller its timeout
+LUA = Path(__file__).parent / "lua"
+
+
+def key(lane: Lane) -> str:
+    """LIST of job ids."""
+    return f"{settings.REDIS_PREFIX}:lane:{lane.queue}:{lane.priority}"
+
+
+def in_order(queues: Sequence[str]) -> list[Lane]:
+    """Return the lanes of these queues in the order in which they are served: strict priority."""
+    return [Lane(queue, priority) for priority in PRIORITIES for queue in queues]
+
+
+class _Breaker:
+    """Remembers that Redis failed, so that not every caller waits for it."""
+
+    def __init__(self) -> None:
+        self.closed_at = float("-inf")
+
+    def open(self) -> bool:
+        return time.monotonic() < self.closed_at
+
+    def trip(self) -> None:
+        self.closed_at = time.monotonic() + SKIP_SECONDS
+
+
+_breaker = _Breaker()
+
+
+def push(hints: Iterable[Hint]) -> bool:
+    """Put ids at the end of their lanes. `False`: Redis is away, so repair will do it."""
+    return _push(hints, at_head=False)
+
+
+def push_at_head(hints: Iterable[Hint]) -> bool:
+    """Put ids at the head of their lanes, the first of them to be taken next. As `push`."""
+    return _push(hints, at_head=True)
+
+
+def _push(hints: Iterable[Hint], *, at_head: bool) -> bool:
+    by_lane: dict[Lane, list[str]] = defaultdict(list)
+    for hint in hints:
+        by_lane[hint.lane].append(str(hint.id))
+    if not by_lane or _breaker.open():
+        return not by_lane
+    try:
+        with redis().pipeline(transaction=False) as pipeline:
+            for lane, ids in by_lane.items():
+                if at_head:
+                    pipeline.rpush(key(lane), *reversed(ids))
+                else:
+                    pipeline.lpush(key(lane), *ids)
+            pipeline.execute()
+    except RedisError as error:
+        _breaker.trip()
+        log.warning("lane.push_failed", error=str(error), jobs=sum(map(len, by_lane.values())))
+        return False
+    return True
+
+
+@cache
+def _script(name: str) -> str:
+    return (LUA / f"{name}.lua").read_text()
+
+
+def fetch(client: Redis, lanes: Sequence[Lane], count: int) -> list[ObjectId]:
+    """Take up to `count` ids from the heads of the lanes, in order; sleep up to a second for one.
+
+    Raises `RedisError`; the ids of a lost reply are found again by repair.
+    """
+    keys = [key(lane) for lane in lanes]
+    script = Script(client, _script("fetch"))
+    taken: list[str] = script(keys=keys, args=[count])
+    if not taken:
+        reply = client.brpop(keys, timeout=BLOCK_SECONDS)
+        taken = [reply[1]] if reply else []  # type: ignore[index]
+    return [id for id in map(_object_id, taken) if id is not None]
+
+
+def head(lane: Lane, count: int) -> list[ObjectId]:
+    """Return the ids that are taken next, without taking them. Raises `RedisError`."""
+    ids = redis().lrange(key(lane), -count, -1)
+    return [id for id in map(_object_id, ids) if id is not None]  # type: ignore[arg-type]
+
+
+def _object_id(text: str) -> ObjectId | None:
+    """Read an id; `None` for anything else that somebody put into a lane."""
+    try:
+        return ObjectId(text)
+    except InvalidId:
+        log.warning("lane.garbage", found=text[:80])
+        return None

@@ -1,0 +1,184 @@
+"""What MongoDB holds: the schema, the indexes, and the reads of pages, API and admin.
+
+Only `jobs.repository` writes a job; nothing here is saved through the ORM but tokens and the audit.
+"""
+
+from datetime import timedelta
+from typing import ClassVar
+
+from django.conf import settings
+from django.db import models
+from django_mongodb_backend.fields import (
+    ArrayField,
+    EmbeddedModelArrayField,
+    ObjectIdAutoField,
+    ObjectIdField,
+)
+from django_mongodb_backend.managers import MongoManager
+from django_mongodb_backend.models import EmbeddedModel
+
+from jobs.indexes import TTLIndex
+from jobs.registry import PRIORITIES
+from jobs.states import WAITING, State
+
+
+class Attempt(EmbeddedModel):
+    """One execution that ended. A crash is listed, but does not use up an attempt."""
+
+    attempt = models.IntegerField()  # from 1; a crashed execution has the number it would have had
+    claim = models.IntegerField()
+    worker = ObjectIdField()
+    started_at = models.DateTimeField()
+    ended_at = models.DateTimeField()
+    outcome = models.CharField(max_length=16)  # completed, failed, timed_out, crashed or lost
+    error_type = models.CharField(max_length=200)
+    error = models.TextField()
+    traceback = models.TextField()
+
+    @property
+    def seconds(self) -> float:
+        return float((self.ended_at - self.started_at).total_seconds())
+
+
+class Job(models.Model):
+    """One request to run a job type with a payload."""
+
+    id = ObjectIdAutoField(primary_key=True)
+    type = models.CharField(max_length=64)
+    queue = models.CharField(max_length=64)
+    priority = models.CharField(max_length=6, choices=[(name, name) for name in PRIORITIES])
+    status = models.CharField(max_length=9, choices=[(state, state) for state in State])
+    payload = models.JSONField()
+    tags = ArrayField(models.CharField(max_length=64))
+    max_attempts = models.IntegerField()
+    attempt = models.IntegerField()  # attempts used up
+    crashes = models.IntegerField()  # executions that took their worker with them
+    claim = models.IntegerField()  # +1 per claim: the fencing token
+    worker = ObjectIdField(null=True)  # who holds it, or held it last
+    batch = ObjectIdField(null=True)  # the claiming write: finds its own jobs again
+    created_at = models.DateTimeField()
+    enqueued_at = models.DateTimeField()  # its place in the lane: first in, first out
+    run_at = models.DateTimeField(null=True)  # when it is due, while it waits for a time
+    started_at = models.DateTimeField(null=True)
+    finished_at = models.DateTimeField(null=True)
+    expire_at = models.DateTimeField(null=True)  # MongoDB deletes it then; null: it stays
+    result = models.JSONField(null=True)
+    result_error = models.TextField(null=True)  # why a completed job's result was not kept
+    error = models.TextField(null=True)  # the last failure, in one line
+    attempts = EmbeddedModelArrayField(Attempt)
+
+    objects: ClassVar[MongoManager] = MongoManager()
+
+    class Meta:
+        db_table = "jobs"
+        ordering = ["-id"]
+        indexes = [
+            # Repair, depth and age of a lane; only what is pending is in it.
+            models.Index(
+                fields=["status", "queue", "priority", "enqueued_at"],
+                name="lane",
+                condition=models.Q(status=State.PENDING.value),
+            ),
+            # Promotion: what is due next.
+            models.Index(
+                fields=["status", "run_at"],
+                name="due",
+                condition=models.Q(status__in=[state.value for state in WAITING]),
+            ),
+            # Reaping: what a worker holds.
+            models.Index(
+                fields=["status", "worker"],
+                name="held",
+                condition=models.Q(status=State.RUNNING.value),
+            ),
+            # Lists and counts by status and by type, newest first.
+            models.Index(fields=["status", "-id"], name="by_status"),
+            models.Index(fields=["type", "-id"], name="by_type"),
+            # A few jobs carry tags; the others cost this index nothing.
+            models.Index(fields=["tags", "-id"], name="by_tag", condition=models.Q(tags__gt="")),
+            TTLIndex(fields=["expire_at"], name="expiry"),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.type} {self.id}"
+
+
+class Worker(models.Model):
+    """One boot of a worker process. `id` is fresh at every start, never host and pid."""
+
+    id = ObjectIdAutoField(primary_key=True)
+    supervisor = ObjectIdField()
+    host = models.CharField(max_length=255)
+    pid = models.IntegerField()
+    queues = ArrayField(models.CharField(max_length=64))
+    concurrency = models.IntegerField()
+    version = models.CharField(max_length=32)
+    started_at = models.DateTimeField()
+    heartbeat_at = models.DateTimeField()
+    ended_at = models.DateTimeField(null=True)
+    end_reason = models.CharField(max_length=200, null=True)
+
+    objects: ClassVar[MongoManager] = MongoManager()
+
+    class Meta:
+        db_table = "workers"
+        ordering = ["id"]
+        indexes = [TTLIndex(fields=["ended_at"], name="ended_expiry", after=timedelta(days=1))]
+
+    def __str__(self) -> str:
+        return f"{self.host}:{self.pid}"
+
+
+class Queue(models.Model):
+    """A named line of jobs; known from its first job or worker on."""
+
+    name = models.CharField(max_length=64, primary_key=True)
+    paused_at = models.DateTimeField(null=True)
+    paused_by = models.CharField(max_length=150, null=True)
+
+    objects: ClassVar[MongoManager] = MongoManager()
+
+    class Meta:
+        db_table = "queues"
+        ordering = ["name"]
+
+    def __str__(self) -> str:
+        return self.name
+
+
+class AuditEntry(models.Model):
+    """One thing that a person or a program did to the queue."""
+
+    id = ObjectIdAutoField(primary_key=True)
+    at = models.DateTimeField()
+    actor = models.CharField(max_length=150)
+    action = models.CharField(max_length=32)
+    target = models.CharField(max_length=200)
+    detail = models.TextField()
+
+    objects: ClassVar[MongoManager] = MongoManager()
+
+    class Meta:
+        db_table = "audit"
+        ordering = ["-id"]
+        verbose_name_plural = "audit entries"
+
+    def __str__(self) -> str:
+        return f"{self.actor} {self.action} {self.target}"
+
+
+class ApiToken(models.Model):
+    """A key to the API. Only its SHA-256 is kept: the token itself is shown once."""
+
+    id = ObjectIdAutoField(primary_key=True)
+    user = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.CASCADE)
+    digest = models.CharField(max_length=64, unique=True)
+    created_at = models.DateTimeField(auto_now_add=True)
+
+    objects: ClassVar[MongoManager] = MongoManager()
+
+    class Meta:
+        db_table = "api_tokens"
+
+    def __str__(self) -> str:
+        return f"token of {self.user_id}"

@@ -1,0 +1,381 @@
+"""Every question: lists, counts, ages. Reads only, through the ORM and a few aggregations."""
+
+import base64
+import binascii
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+from bson import ObjectId
+from bson.errors import InvalidId
+from django.conf import settings
+from django.core import signing
+from django.db.models import QuerySet
+
+from jobs import registry, repository
+from jobs.clients import collection
+from jobs.errors import FieldError, InvalidRequest, NotFound
+from jobs.models import AuditEntry, Job, Queue, Worker
+from jobs.registry import NAME, PRIORITIES
+from jobs.repository import Lane, durable
+from jobs.states import State
+
+PAGE_SIZE = 50
+MAX_PAGE_SIZE = 200
+SNAPSHOT_SECONDS = 1.0  # viewers within that time share one set of counts
+QUERY_MILLISECONDS = 5_000  # a question may not hold up the store for longer
+FROZEN_SECONDS = 3600  # how long a previewed set may be acted upon
+
+
+# --- jobs -------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, kw_only=True)
+class JobFilter:
+    """What a list of jobs is narrowed to; empty means all. `q`: an id, a type or a tag, whole."""
+
+    status: str = ""
+    type: str = ""
+    queue: str = ""
+    priority: str = ""
+    q: str = ""
+
+
+@dataclass(frozen=True)
+class Page:
+    """One page of jobs, newest first. `next_cursor` is `None` on the last one."""
+
+    jobs: list[Job]
+    next_cursor: str | None
+
+
+def jobs(chosen: JobFilter, *, cursor: str = "", size: int = PAGE_SIZE) -> Page:
+    """Return one page of the jobs that match. Raises `InvalidRequest` for a bad filter or cursor.
+
+    Pages are cut by id, so jobs that arrive meanwhile neither shift nor repeat a row.
+    """
+    query = _narrowed(chosen)
+    if cursor:
+        query = query.filter(id__lt=_read_cursor(cursor))
+    found = list(query.order_by("-id")[: min(size, MAX_PAGE_SIZE) + 1])
+    page = found[: min(size, MAX_PAGE_SIZE)]
+    return Page(page, _cursor(page[-1].id) if len(found) > len(page) else None)
+
+
+def _narrowed(chosen: JobFilter) -> QuerySet[Job]:
+    if faults := list(_filter_faults(chosen)):
+        raise InvalidRequest(*faults)
+    named = {name: getattr(chosen, name) for name in ("status", "type", "queue", "priority")}
+    query = Job.objects.filter(**{name: value for name, value in named.items() if value})
+    if not chosen.q:
+        return query
+    if ObjectId.is_valid(chosen.q):
+        return query.filter(id=ObjectId(chosen.q))
+    if registry.get(chosen.q):
+        return query.filter(type=chosen.q)
+    return query.filter(tags__contains=[chosen.q])
+
+
+def _filter_faults(chosen: JobFilter) -> list[FieldError]:
+    allowed = {"status": [state.value for state in State], "priority": list(PRIORITIES)}
+    faults = [
+        FieldError(name, f"Use one of: {', '.join(values)}.")
+        for name, values in allowed.items()
+        if getattr(chosen, name) and getattr(chosen, name) not in values
+    ]
+    faults += [
+        FieldError(name, "Use letters, digits, dots, dashes and underscores, at most 64.")
+        for name in ("type", "queue", "q")
+        if getattr(chosen, name) and not NAME.fullmatch(getattr(chosen, name))
+    ]
+    return faults
+
+
+def _cursor(id: ObjectId) -> str:
+    return base64.urlsafe_b64encode(id.binary).decode()
+
+
+def _read_cursor(cursor: str) -> ObjectId:
+    try:
+        return ObjectId(base64.b64decode(cursor, altchars=b"-_", validate=True))
+    except (binascii.Error, ValueError, TypeError, InvalidId):
+        raise InvalidRequest(
+            FieldError("cursor", "Use the cursor of an earlier answer, unchanged.")
+        ) from None
+
+
+def job(id: str) -> Job:
+    """Return one job. Raises `InvalidRequest` for what is no id, `NotFound`."""
+    if not ObjectId.is_valid(id):
+        raise InvalidRequest(FieldError("id", "A job's id is 24 hexadecimal digits."))
+    found = Job.objects.filter(id=ObjectId(id)).first()
+    if found is None:
+        raise NotFound(f"There is no job {id}. Completed jobs are deleted after a time.")
+    return found
+
+
+def jobs_with_tag(tag: str) -> QuerySet[Job]:
+    """Return the jobs that carry a tag."""
+    return Job.objects.filter(tags__contains=[tag])
+
+
+# --- counts -----------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class LaneDepth:
+    """How many jobs wait in a lane, and since when the oldest of them does."""
+
+    lane: Lane
+    depth: int
+    oldest: datetime | None
+    paused: bool
+
+
+@dataclass(frozen=True)
+class Stats:
+    """The queue's state at one moment, by MongoDB's clock."""
+
+    at: datetime
+    total: int
+    by_status: dict[str, int]
+    lanes: list[LaneDepth]
+
+
+class _Snapshot:
+    """The last answer, shared by all who ask within `SNAPSHOT_SECONDS` in this process."""
+
+    def __init__(self) -> None:
+        self.until = float("-inf")
+        self.stats: Stats | None = None
+
+
+_snapshot = _Snapshot()
+
+
+def stats() -> Stats:
+    """Return the counts of jobs by state and by lane, at most a second old.
+
+    No count reads a job: what is not completed is counted in the index of its state, all jobs by
+    MongoDB's own total, and the completed ones are the difference.
+    """
+    if _snapshot.stats is None or time.monotonic() > _snapshot.until:
+        started = time.monotonic()
+        _snapshot.stats = _count()
+        # A large backlog takes longer to count: never spend more than a tenth of the time on it.
+        took = time.monotonic() - started
+        _snapshot.until = time.monotonic() + max(SNAPSHOT_SECONDS, 9 * took)
+    return _snapshot.stats
+
+
+def forget_stats() -> None:
+    """Have the next `stats` count anew: a person who just acted wants to see it."""
+    _snapshot.until = float("-inf")
+
+
+@durable
+def _count() -> Stats:
+    jobs = collection("jobs")
+    counts = {
+        state.value: jobs.count_documents(
+            {"status": state.value}, hint="by_status", maxTimeMS=QUERY_MILLISECONDS
+        )
+        for state in State
+        if state is not State.COMPLETED
+    }
+    total = max(jobs.estimated_document_count(), sum(counts.values()))
+    counts[State.COMPLETED.value] = total - sum(counts.values())
+    by_status = {state.value: counts[state.value] for state in State}
+    return Stats(repository.now(), total, by_status, _lane_depths())
+
+
+def _lane_depths() -> list[LaneDepth]:
+    """Every lane of every known queue, in the order in which each queue is served."""
+    pipeline: list[dict[str, Any]] = [
+        {"$match": {"status": State.PENDING.value}},
+        {
+            "$group": {
+                "_id": {"queue": "$queue", "priority": "$priority"},
+                "depth": {"$sum": 1},
+                "oldest": {"$min": "$enqueued_at"},
+            }
+        },
+    ]
+    found = collection("jobs").aggregate(pipeline, hint="lane", maxTimeMS=QUERY_MILLISECONDS)
+    waiting = {Lane(row["_id"]["queue"], row["_id"]["priority"]): row for row in found}
+    paused = repository.queues()
+    names = sorted({*paused, *(lane.queue for lane in waiting)})
+    return [
+        LaneDepth(
+            lane,
+            waiting[lane]["depth"] if lane in waiting else 0,
+            waiting[lane]["oldest"] if lane in waiting else None,
+            paused.get(lane.queue, False),
+        )
+        for queue in names
+        for lane in (Lane(queue, priority) for priority in PRIORITIES)
+    ]
+
+
+# --- dead letters -----------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class FrozenSet:
+    """Dead letters as they were at a moment: `token` names exactly these, and no later one."""
+
+    count: int
+    sample: list[Job]
+    token: str
+
+
+def preview_dead(*, type: str = "", queue: str = "") -> FrozenSet:
+    """Return which dead letters a bulk requeue would take, and a signed token for just them."""
+    chosen = JobFilter(status=State.DEAD, type=type, queue=queue)
+    until = repository.now()
+    selection = {name: value for name, value in (("type", type), ("queue", queue)) if value}
+    query = _narrowed(chosen).filter(finished_at__lte=until)
+    token = signing.dumps({**selection, "until": until.isoformat()}, salt="dead")
+    return FrozenSet(query.count(), list(query.order_by("-id")[:10]), token)
+
+
+def frozen_dead(token: str) -> dict[str, Any]:
+    """Return the selection that a preview's token names. Raises `InvalidRequest`."""
+    try:
+        selection: dict[str, Any] = signing.loads(token, salt="dead", max_age=FROZEN_SECONDS)
+    except signing.BadSignature:
+        fault = FieldError("token", "Preview again: the token is unknown or over an hour old.")
+        raise InvalidRequest(fault) from None
+    until = datetime.fromisoformat(selection.pop("until"))
+    return {**selection, "finished_at": {"$lte": until}}
+
+
+# --- workers, queues, the audit ---------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class WorkerView:
+    """A worker as an operator sees it: `state` is live, lost or ended."""
+
+    worker: Worker
+    state: str
+    heartbeat_age: float  # seconds
+    running: list[Job]  # what it holds; with prefetch more than it executes at this moment
+
+
+def workers(*, ended: bool = True) -> list[WorkerView]:
+    """Return the workers: the live first, then (unless told otherwise) those that ended lately."""
+    query = Worker.objects.all() if ended else Worker.objects.filter(ended_at=None)
+    now = repository.now()
+    held: dict[ObjectId, list[Job]] = {}
+    for running in Job.objects.filter(status=State.RUNNING.value).order_by("started_at")[:500]:
+        held.setdefault(running.worker, []).append(running)
+    views = [_worker_view(worker, now, held.get(worker.id, [])) for worker in query]
+    return sorted(views, key=lambda view: (view.state != "live", view.worker.id))
+
+
+def _worker_view(worker: Worker, now: datetime, running: list[Job]) -> WorkerView:
+    age = (now - worker.heartbeat_at).total_seconds()
+    lost = age > settings.WORKER_LOST_SECONDS
+    state = "ended" if worker.ended_at else "lost" if lost else "live"
+    return WorkerView(worker, state, max(age, 0.0), running)
+
+
+def queues() -> list[Queue]:
+    """Return every known queue."""
+    return list(Queue.objects.all())
+
+
+def audit(*, limit: int = 200) -> list[AuditEntry]:
+    """Return what people did last, the newest first."""
+    return list(AuditEntry.objects.all()[:limit])
+
+
+# --- reports ----------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class ActivityRow:
+    """The jobs of one type that are in one state, of those created in a period."""
+
+    type: str
+    status: str
+    count: int
+    attempts: int
+    mean_seconds: float | None  # from start to end of the last execution; None: none has ended
+
+
+@dataclass(frozen=True)
+class FailureRow:
+    """A job that is dead or waits to be tried again."""
+
+    id: str
+    type: str
+    status: str
+    error: str
+    failed_at: datetime | None
+
+
+@durable
+def activity(since: datetime, until: datetime) -> list[ActivityRow]:
+    """Return what became of the jobs created in [since, until), by type and state."""
+    ran = {"$subtract": ["$finished_at", "$started_at"]}
+    pipeline: list[dict[str, Any]] = [
+        {"$match": _created(since, until)},
+        {
+            "$group": {
+                "_id": {"type": "$type", "status": "$status"},
+                "count": {"$sum": 1},
+                "attempts": {"$sum": "$attempt"},
+                "mean_ms": {"$avg": ran},
+            }
+        },
+        {"$sort": {"_id.type": 1, "_id.status": 1}},
+    ]
+    return [
+        ActivityRow(
+            row["_id"]["type"],
+            row["_id"]["status"],
+            row["count"],
+            row["attempts"],
+            None if row["mean_ms"] is None else row["mean_ms"] / 1000,
+        )
+        for row in collection("jobs").aggregate(pipeline)
+    ]
+
+
+def failures(since: datetime, until: datetime, limit: int = 100) -> list[FailureRow]:
+    """Return the failed jobs created in [since, until), the newest first."""
+    failed = Job.objects.filter(
+        status__in=[State.DEAD.value, State.RETRYING.value],
+        id__gte=_first_id(since),
+        created_at__gte=since,
+        created_at__lt=until,
+    )
+    return [
+        FailureRow(
+            str(job.id),
+            job.type,
+            job.status,
+            job.error or "",
+            job.attempts[-1].ended_at if job.attempts else None,
+        )
+        for job in failed.order_by("-id")[:limit]
+    ]
+
+
+def _created(since: datetime, until: datetime) -> Mapping[str, Any]:
+    # The id begins with its second of birth, by the maker's clock: it narrows the read, the exact
+    # bounds are those of created_at.
+    return {"_id": {"$gte": _first_id(since)}, "created_at": {"$gte": since, "$lt": until}}
+
+
+def _first_id(since: datetime) -> ObjectId:
+    return ObjectId.from_datetime(since - timedelta(hours=1))
+
+
+def job_types() -> Sequence[registry.JobType[..., Any]]:
+    """Return every job type that this process knows."""
+    return registry.all_types()

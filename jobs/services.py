@@ -1,0 +1,484 @@
+"""Every verb. API, pages, commands and workers change jobs through here and nowhere else."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+from functools import cache
+from typing import Any
+
+import bson
+import structlog
+from bson import ObjectId
+from bson.errors import BSONError
+from django.conf import settings
+from redis import Redis
+
+from jobs import backoff, lanes, registry, repository
+from jobs.errors import FieldError, IllegalMove, InvalidRequest, NotFound, TooLarge
+from jobs.registry import NAME, PRIORITIES, JobType, Options
+from jobs.repository import ClaimedJob, End, Hint, Lane
+from jobs.states import REQUEUEABLE, State, sources
+
+log = structlog.get_logger(__name__)
+
+MAX_DELAY = timedelta(days=366)
+MAX_TAGS = 10
+MAX_DEPTH = 50  # of a payload or a result; MongoDB refuses documents deeper than about 100
+MAX_ATTEMPTS = 100
+REPAIR_HEAD = 50  # ids read from the head of a lane
+REPAIR_BATCH = 5_000  # ids pushed into a lane at once: seconds of work, not all of the backlog
+REPAIR_GRACE = timedelta(seconds=1)  # an enqueue may be between its two stores for that long
+PROMOTE_BATCH = 1_000
+BULK_BATCH = 500
+
+
+# --- enqueue ----------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, kw_only=True)
+class Request:
+    """One job asked for; `None` means as its job type says."""
+
+    type: str
+    payload: Mapping[str, Any]
+    priority: str | None = None
+    queue: str | None = None
+    max_attempts: int | None = None
+    run_at: datetime | None = None
+    delay: float | None = None  # seconds from now
+    tags: Sequence[str] = ()
+
+
+def enqueue(type: str, payload: Mapping[str, Any], **chosen: Any) -> str:
+    """Accept one job and return its id; see `Request` for what may be chosen."""
+    return enqueue_many([Request(type=type, payload=payload, **chosen)])[0]
+
+
+def enqueue_payload(type: str, payload: Mapping[str, Any], options: Options) -> str:
+    """Accept one job as `JobType.enqueue` asks for it, and return its id."""
+    chosen = {name: getattr(options, name) for name in Options.__dataclass_fields__}
+    return enqueue(type, payload, **chosen)
+
+
+def enqueue_many(requests: Sequence[Request]) -> list[str]:
+    """Accept all of these jobs or none, and return their ids in the same order.
+
+    They are durable once this returns; Redis being away does not matter. Raises `InvalidRequest`
+    (each fault's field begins with its place in the list, when there are several) and `StoreDown`.
+    """
+    if not requests:
+        return []
+    now = repository.now()
+    documents = _documents(requests, now)
+    for queue in {document["queue"] for document in documents}:
+        _know_queue(queue)
+    repository.insert(documents)
+    lanes.push(_hint(document) for document in documents if document["status"] == State.PENDING)
+    return [str(document["_id"]) for document in documents]
+
+
+@cache
+def _know_queue(name: str) -> None:
+    repository.know_queue(name)
+
+
+def _documents(requests: Sequence[Request], now: datetime) -> list[dict[str, Any]]:
+    documents, errors = [], []
+    for place, request in enumerate(requests):
+        try:
+            documents.append(_document(request, now))
+        except TooLarge:
+            raise
+        except InvalidRequest as error:
+            prefix = f"jobs.{place}." if len(requests) > 1 else ""
+            errors += [replace(fault, field=prefix + fault.field) for fault in error.errors]
+    if errors:
+        raise InvalidRequest(*errors[:100])
+    return documents
+
+
+def _document(request: Request, now: datetime) -> dict[str, Any]:
+    """Check a request and write it down as a new job."""
+    job_type = registry.get(request.type)
+    if job_type is None:
+        known = ", ".join(known.name for known in registry.all_types())
+        fault = f"Unknown job type {request.type!r}. Known here: {known or 'none'}."
+        raise InvalidRequest(FieldError("type", fault))
+    faults = list(_faults(request, now))
+    if faults:
+        raise InvalidRequest(*faults)
+    run_at = request.run_at or (now + timedelta(seconds=request.delay or 0))
+    waits = run_at > now
+    return {
+        "_id": ObjectId(),
+        "type": job_type.name,
+        "queue": request.queue or job_type.queue,
+        "priority": request.priority or job_type.priority,
+        "status": State.SCHEDULED.value if waits else State.PENDING.value,
+        "payload": _payload(job_type, request.payload),
+        "tags": list(dict.fromkeys(request.tags)),
+        "max_attempts": request.max_attempts or job_type.max_attempts or settings.JOB_MAX_ATTEMPTS,
+        "attempt": 0,
+        "crashes": 0,
+        "claim": 0,
+        "worker": None,
+        "batch": None,
+        "created_at": now,
+        "enqueued_at": now,
+        "run_at": run_at if waits else None,
+        "started_at": None,
+        "finished_at": None,
+        "expire_at": None,
+        "result": None,
+        "result_error": None,
+        "error": None,
+        "attempts": [],
+    }
+
+
+def _faults(request: Request, now: datetime) -> Iterable[FieldError]:
+    if request.priority is not None and request.priority not in PRIORITIES:
+        yield FieldError("priority", f"Use one of: {', '.join(PRIORITIES)}.")
+    if request.queue is not None and not NAME.fullmatch(request.queue):
+        yield FieldError("queue", "Use 1 to 64 letters, digits, dots, dashes and underscores.")
+    if request.max_attempts is not None and not 1 <= request.max_attempts <= MAX_ATTEMPTS:
+        yield FieldError("max_attempts", f"Use a number from 1 to {MAX_ATTEMPTS}.")
+    if len(request.tags) > MAX_TAGS or not all(map(NAME.fullmatch, request.tags)):
+        yield FieldError(
+            "tags", f"Use up to {MAX_TAGS} tags of 1 to 64 letters, digits, dots, dashes."
+        )
+    if request.delay is not None and request.run_at is not None:
+        yield FieldError("delay", "Give either delay or run_at, not both.")
+    elif request.delay is not None and not 0 <= request.delay <= MAX_DELAY.total_seconds():
+        yield FieldError("delay", f"Use 0 to {MAX_DELAY.total_seconds():.0f} seconds.")
+    elif request.run_at is not None and request.run_at.tzinfo is None:
+        yield FieldError("run_at", "Say the time zone, for example 2026-11-24T12:00:00Z.")
+    elif request.run_at is not None and request.run_at > now + MAX_DELAY:
+        yield FieldError("run_at", f"Use a time within {MAX_DELAY.days} days.")
+
+
+def _payload(job_type: JobType[..., Any], payload: Mapping[str, Any]) -> dict[str, Any]:
+    checked = job_type.validate(payload)
+    try:
+        size = storable_size(checked)
+    except ValueError as error:
+        raise InvalidRequest(FieldError("payload", str(error))) from None
+    if size > settings.JOB_PAYLOAD_MAX_BYTES:
+        limit = settings.JOB_PAYLOAD_MAX_BYTES
+        fault = f"It takes {size} bytes; the limit is {limit}. Store the data and pass its name."
+        raise TooLarge(FieldError("payload", fault))
+    return checked
+
+
+def storable_size(value: Any) -> int:
+    """Return how many bytes a JSON value takes in MongoDB; `ValueError` if it cannot be kept."""
+    if _too_deep(value, MAX_DEPTH):
+        raise ValueError(f"It is nested deeper than {MAX_DEPTH} levels.")
+    try:
+        return len(bson.encode({"": value}))
+    except OverflowError:
+        raise ValueError("Whole numbers must fit in 64 bits.") from None
+    except (BSONError, UnicodeError, TypeError) as error:
+        raise ValueError(f"MongoDB cannot store it: {error}.") from None
+
+
+def _too_deep(value: Any, levels: int) -> bool:
+    if not isinstance(value, dict | list):
+        return False
+    inner = value.values() if isinstance(value, dict) else value
+    return levels == 0 or any(_too_deep(item, levels - 1) for item in inner)
+
+
+def _hint(document: Mapping[str, Any]) -> Hint:
+    return Hint(document["_id"], Lane(document["queue"], document["priority"]))
+
+
+# --- the life of a claim ----------------------------------------------------------------------
+
+
+def claim(
+    client: Redis, queues: Sequence[str], *, worker: ObjectId, count: int
+) -> list[ClaimedJob]:
+    """Take up to `count` jobs for `worker`, in strict priority; sleep up to a second for one."""
+    ids = lanes.fetch(client, lanes.in_order(queues), count)
+    return repository.claim(ids, worker) if ids else []
+
+
+def completion(job: ClaimedJob, *, started: float, ended: float, **result: Any) -> End:
+    """Return the end of an execution that went well."""
+    return End(
+        id=job.id,
+        claim=job.claim,
+        status=State.COMPLETED,
+        outcome="completed",
+        started=started,
+        ended=ended,
+        keep_seconds=_retention_seconds(),
+        **result,
+    )
+
+
+def failure(job: ClaimedJob, *, outcome: str = "failed", **details: Any) -> End:
+    """Return the end of an execution that failed: it retries after its backoff, or is dead."""
+    dead = job.attempt >= job.max_attempts
+    return End(
+        id=job.id,
+        claim=job.claim,
+        status=State.DEAD if dead else State.RETRYING,
+        outcome=outcome,
+        delay_seconds=None if dead else _backoff_seconds(job),
+        **details,
+    )
+
+
+def crash(job: ClaimedJob, *, outcome: str = "crashed", **details: Any) -> End:
+    """Return the end of an execution that took its worker with it: no attempt, but a crash."""
+    dead = job.crashes + 1 >= settings.JOB_MAX_CRASHES
+    return End(
+        id=job.id,
+        claim=job.claim,
+        status=State.DEAD if dead else State.PENDING,
+        outcome=outcome,
+        consumed=0,
+        crashes=1,
+        error_type="WorkerLost",
+        **details,
+    )
+
+
+def _backoff_seconds(job: ClaimedJob) -> float:
+    job_type = registry.get(job.type)
+    base = job_type.backoff if job_type else None
+    return backoff.delay_seconds(
+        job.attempt, settings.JOB_BACKOFF_SECONDS if base is None else base
+    )
+
+
+def _retention_seconds() -> float:
+    return float(settings.JOB_RETENTION_DAYS * 86400)
+
+
+def record(worker: ObjectId, ends: Sequence[End]) -> list[End]:
+    """Write how executions ended. Return those refused: the job had moved on without them."""
+    refused = repository.record(worker, ends)
+    for end in refused:
+        log.warning("job.end_refused", job=str(end.id), claim=end.claim, outcome=end.outcome)
+    return refused
+
+
+def give_back(worker: ObjectId, ids: Iterable[ObjectId] | None = None) -> int:
+    """Return jobs that `worker` holds (all of them, or these) to the head of their lanes.
+
+    No attempt is used up. Returns how many there were.
+    """
+    returned = repository.give_back(worker, ids)
+    lanes.push_at_head(returned)
+    return len(returned)
+
+
+# --- what people do ---------------------------------------------------------------------------
+
+
+def requeue(id: str, *, actor: str) -> None:
+    """Make a dead or cancelled job pending again, in place: type, payload and priority stay.
+
+    Raises `NotFound`, `IllegalMove`.
+    """
+    moved = repository.requeue({"_id": _job_id(id)})
+    if not moved:
+        raise _refusal(id, State.PENDING, REQUEUEABLE)
+    lanes.push(moved)
+    _audit(actor, "requeue", id)
+
+
+def cancel(id: str, *, actor: str) -> None:
+    """Stop a job for good. One that runs is not interrupted, but its end is no longer recorded.
+
+    Raises `NotFound`, `IllegalMove`.
+    """
+    if not repository.cancel({"_id": _job_id(id)}, _retention_seconds()):
+        raise _refusal(id, State.CANCELLED, sources(State.CANCELLED))
+    _audit(actor, "cancel", id)
+
+
+def requeue_dead(selection: Mapping[str, Any], *, actor: str) -> int:
+    """Requeue all dead letters of a selection made by `selectors.frozen_dead`; return how many."""
+    total = 0
+    while moved := repository.requeue({**selection, "status": State.DEAD}, limit=BULK_BATCH):
+        lanes.push(moved)
+        total += len(moved)
+    _audit(actor, "requeue_dead", f"{total} jobs", str(dict(selection)))
+    return total
+
+
+def pause(queue: str, *, actor: str) -> None:
+    """Stop handing out a queue's jobs within a second or so; what runs goes on. `NotFound`."""
+    if not repository.pause(queue, actor):
+        raise NotFound(f"There is no queue {queue!r}.")
+    _audit(actor, "pause", queue)
+
+
+def resume(queue: str, *, actor: str) -> None:
+    """Hand out a queue's jobs again. Raises `NotFound`."""
+    if not repository.resume(queue):
+        raise NotFound(f"There is no queue {queue!r}.")
+    _audit(actor, "resume", queue)
+
+
+def _job_id(id: str) -> ObjectId:
+    if not ObjectId.is_valid(id):
+        raise InvalidRequest(FieldError("id", "A job's id is 24 hexadecimal digits."))
+    return ObjectId(id)
+
+
+def _refusal(id: str, target: State, allowed: Iterable[State]) -> Exception:
+    status = repository.status(_job_id(id))
+    if status is None:
+        return NotFound(f"There is no job {id}.")
+    verb = "requeued" if target is State.PENDING else "cancelled"
+    states = ", ".join(sorted(allowed))
+    return IllegalMove(f"The job is {status}; only what is {states} can be {verb}.")
+
+
+def _audit(actor: str, action: str, target: str, detail: str = "") -> None:
+    repository.audit(actor, action, target, detail)
+    log.info(f"job.{action}", target=target, actor=actor)
+
+
+# --- what the steward does --------------------------------------------------------------------
+
+
+def promote() -> int:
+    """Put what is due into its lane; return how many jobs that were."""
+    due = repository.promote(PROMOTE_BATCH)
+    lanes.push(due)
+    return len(due)
+
+
+def repair(queue: str, *, dry_run: bool = False) -> dict[Lane, int]:
+    """Put back into a queue's lanes the pending jobs that are not there; return how many per lane.
+
+    Head-of-line repair: lanes are first in, first out, so a pending job older than the next one to
+    be taken is not in the lane. Raises `RedisError`, `StoreDown`.
+    """
+    mended = {}
+    for lane in lanes.in_order([queue]):
+        before = repository.now() - REPAIR_GRACE
+        in_line = repository.pending_among(lanes.head(lane, REPAIR_HEAD))
+        if in_line:
+            before = min(before, in_line[0])
+        lost = repository.oldest_pending(lane, before, REPAIR_BATCH)
+        if lost and not dry_run:
+            lanes.push_at_head(lost)
+            log.warning("lane.repaired", queue=lane.queue, priority=lane.priority, jobs=len(lost))
+        mended[lane] = len(lost)
+    return mended
+
+
+def reap(lost_seconds: float) -> int:
+    """Take back the jobs of workers that have been silent for too long; return how many.
+
+    Whoever could say which of them ran is gone too, so each is charged a crash: a fresh worker
+    claims one job at a time, so a job that kills workers soon stands alone.
+    """
+    total = 0
+    for worker in repository.lost_holders(lost_seconds):
+        held = repository.held_by(worker)
+        error = f"Its worker gave no sign of life for {lost_seconds:g} s."
+        _record_and_push(worker, [crash(job, outcome="lost", error=error) for job in held])
+        total += len(held)
+    for worker in repository.silent_workers(lost_seconds):
+        repository.end_worker(worker, f"lost: no sign of life for {lost_seconds:g} s")
+        log.error("worker.lost", worker=str(worker))
+    return total
+
+
+@dataclass(frozen=True)
+class Execution:
+    """What a worker's slot was running when the worker died."""
+
+    id: ObjectId
+    claim: int
+    overdue: bool  # it ran past its timeout, which is why the worker was killed
+
+
+def bury(worker: ObjectId, reason: str, running: Sequence[Execution], *, blame: bool) -> None:
+    """Take back what a dead worker held, each job by its share in the death.
+
+    With `blame`, what was overdue failed and, if nothing was, what ran crashed. The rest, and
+    all without `blame`, is given back untouched.
+    """
+    charged = [execution for execution in running if execution.overdue] or list(running)
+    ends = []
+    for execution in charged if blame else ():
+        if job := repository.find_held(worker, execution.id, execution.claim):
+            ends.append(_death(job, reason, overdue=execution.overdue))
+    _record_and_push(worker, ends)
+    give_back(worker)
+    repository.end_worker(worker, reason)
+
+
+def _death(job: ClaimedJob, reason: str, *, overdue: bool) -> End:
+    if overdue:
+        error = f"It ran past its timeout of {timeout_seconds(job.type):g} s and was killed."
+        return failure(job, outcome="timed_out", error_type="TimeoutError", error=error)
+    return crash(job, error=f"The worker died while running it: {reason}.")
+
+
+def _record_and_push(worker: ObjectId, ends: Sequence[End]) -> None:
+    if not ends:
+        return
+    refused = {end.id for end in record(worker, ends)}
+    pending = [end.id for end in ends if end.status is State.PENDING and end.id not in refused]
+    lanes.push_at_head(repository.hints(pending))
+
+
+def timeout_seconds(type: str) -> float:
+    """Return how long a job of this type may run."""
+    job_type = registry.get(type)
+    return float((job_type and job_type.timeout) or settings.JOB_TIMEOUT_SECONDS)
+
+
+# --- workers ----------------------------------------------------------------------------------
+
+
+def register_worker(worker: ObjectId, queues: Sequence[str], **facts: Any) -> None:
+    """Make a worker's boot known, and its queues. It must come before the first claim."""
+    for queue in queues:
+        repository.know_queue(queue)
+    repository.register_worker({"_id": worker, "queues": list(queues), **facts})
+
+
+def heartbeat(workers: Sequence[ObjectId]) -> None:
+    """Say that these workers live."""
+    repository.heartbeat(workers)
+
+
+def end_worker(worker: ObjectId, reason: str) -> None:
+    """Close the record of a worker that stopped by itself and holds nothing."""
+    give_back(worker)
+    repository.end_worker(worker, reason)
+
+
+def is_leader(supervisor: ObjectId, within_seconds: float) -> bool:
+    """Return whether this supervisor's steward should do the work of all: the oldest alive does.
+
+    Two that both think so do no harm: every act of a steward is guarded.
+    """
+    live = repository.live_supervisors(within_seconds)
+    return not live or live[0] == supervisor
+
+
+def paused_queues() -> set[str]:
+    """Return the queues whose jobs are not handed out."""
+    return {name for name, paused in repository.queues().items() if paused}
+
+
+def known_queues() -> list[str]:
+    """Return the names of all queues."""
+    return list(repository.queues())
+
+
+def is_drained(queues: Sequence[str]) -> bool:
+    """Return whether nothing in these queues is pending (paused ones do not count)."""
+    return not repository.any_pending([name for name in queues if name not in paused_queues()])

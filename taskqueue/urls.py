@@ -1,0 +1,15 @@
+"""Every address. The API is versioned; pages carry no prefix."""
+
+from django.contrib import admin
+from django.urls import include, path
+
+from taskqueue import probes
+
+urlpatterns = [
+    path("", include("jobs.urls")),
+    path("api/", include("jobs.api_urls")),
+    path("admin/", admin.site.urls),
+    path("healthz", probes.healthz, name="healthz"),
+    path("readyz", probes.readyz, name="readyz"),
+    path("metrics", probes.metrics, name="metrics"),
+]

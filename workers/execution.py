@@ -1,0 +1,70 @@
+"""Run one job's function and say how it ended. Touches no store."""
+
+import json
+import time
+import traceback
+from typing import Any
+
+import structlog
+from django.conf import settings
+
+from jobs import context, registry, services
+from jobs.repository import ClaimedJob, End
+
+log = structlog.get_logger(__name__)
+ERROR_CHARACTERS = 2_000
+TRACEBACK_CHARACTERS = 16_000  # the end of it: the innermost frames
+
+
+def execute(job: ClaimedJob) -> End:
+    """Call the job's function; whatever it does, return the end of this execution."""
+    job_type = registry.get(job.type)
+    token = context.set(
+        context.Context(str(job.id), job.attempt, job.claim, f"{job.type}:{job.id}")
+    )
+    started = time.monotonic()
+    try:
+        if job_type is None:
+            raise LookupError(f"No code for job type {job.type!r} in this worker.")
+        result = job_type.run(job.payload)
+    except BaseException as error:  # a job that raises SystemExit must not stop its worker
+        return _failed(job, error, started)
+    finally:
+        context.reset(token)
+    return services.completion(job, started=started, ended=time.monotonic(), **_kept(result))
+
+
+def _kept(result: Any) -> dict[str, Any]:
+    """Return the result as JSON values; the job has ended well whatever it returned."""
+    if result is None:
+        return {}
+    try:
+        text = json.dumps(result, allow_nan=False)
+        if len(text) > settings.JOB_RESULT_MAX_BYTES:
+            raise ValueError(f"{len(text)} bytes; the limit is {settings.JOB_RESULT_MAX_BYTES}.")
+        value = json.loads(text)
+        return {"result": value, "size": services.storable_size(value)}
+    except (TypeError, ValueError, RecursionError) as error:
+        return {"result_error": _clean(f"The result was not kept: {error}", ERROR_CHARACTERS)}
+
+
+def _failed(job: ClaimedJob, error: BaseException, started: float) -> End:
+    text = "".join(traceback.format_exception(error))
+    end = services.failure(
+        job,
+        started=started,
+        ended=time.monotonic(),
+        error_type=type(error).__name__[:200],
+        error=_clean(str(error), ERROR_CHARACTERS) or type(error).__name__,
+        traceback=_clean(text[-TRACEBACK_CHARACTERS:], TRACEBACK_CHARACTERS),
+        size=2 * len(text[-TRACEBACK_CHARACTERS:]),
+    )
+    log.warning(
+        f"job.{end.status}", job=str(job.id), type=job.type, attempt=job.attempt, error=end.error
+    )
+    return end
+
+
+def _clean(text: str, most: int) -> str:
+    """Cut a text and make it one that MongoDB can hold."""
+    return text[:most].encode("utf-8", "backslashreplace").decode()

@@ -1,0 +1,106 @@
+"""Writes how executions ended, in groups, on a thread of its own: a long job never delays it."""
+
+import random
+import threading
+import time
+from collections.abc import Callable
+
+import structlog
+from bson import ObjectId
+
+from jobs import services
+from jobs.errors import StoreDown
+from jobs.repository import End
+
+log = structlog.get_logger(__name__)
+
+GROUP = 200  # ends in one write
+GROUP_BYTES = 8 * 1024 * 1024  # a MongoDB command may have 16 MB
+GROUP_SECONDS = 0.02  # how long the first end of a group may wait for others
+BACKLOG = 2 * GROUP  # ends that may wait before the worker stops taking jobs
+RETRY_SECONDS = 1.0
+
+
+class Recorder(threading.Thread):
+    """Takes ends from any thread. `tick` is called between writes while the worker is busy.
+
+    `tick` returns whether there is something to look after: if so it is called again within
+    `GROUP_SECONDS`, if not the thread sleeps until it is woken.
+    """
+
+    def __init__(self, worker: ObjectId, tick: Callable[[], bool]) -> None:
+        super().__init__(name="recorder", daemon=True)
+        self._worker = worker
+        self._tick = tick
+        self._ends: list[End] = []
+        self._lock = threading.Lock()
+        self._wake = threading.Event()
+        self._room = threading.Event()
+        self._closing = False
+        self._room.set()
+
+    def add(self, end: End, *, flush: bool) -> None:
+        """Take an end; `flush`: nothing else is about to end, so write it at once."""
+        with self._lock:
+            self._ends.append(end)
+            waiting = len(self._ends)
+        if waiting >= BACKLOG:
+            self._room.clear()
+        if flush or waiting >= GROUP:
+            self._wake.set()
+
+    def wake(self) -> None:
+        """Have `tick` called."""
+        self._wake.set()
+
+    def wait_for_room(self, seconds: float) -> bool:
+        """Wait until few enough ends are unwritten; `False` if that takes longer."""
+        return self._room.wait(seconds)
+
+    def close(self) -> None:
+        """Write what is left, then end. Returns when all is written."""
+        self._closing = True
+        self._wake.set()
+        self.join()
+
+    def run(self) -> None:
+        busy = False
+        while not (self._closing and not self._ends):
+            self._wake.wait(GROUP_SECONDS if busy or self._ends else None)
+            self._wake.clear()
+            busy = self._tick()
+            self._write_all()
+
+    def _write_all(self) -> None:
+        while group := self._next_group():
+            self._write(group)
+            with self._lock:
+                del self._ends[: len(group)]
+            if len(self._ends) < BACKLOG:
+                self._room.set()
+
+    def _next_group(self) -> list[End]:
+        group, size = [], 0
+        for end in self._ends[:GROUP]:
+            size += end.size
+            if group and size > GROUP_BYTES:
+                break
+            group.append(end)
+        return group
+
+    def _write(self, group: list[End]) -> None:
+        """Write until it is written: an end is never dropped while this process lives."""
+        while True:
+            try:
+                services.record(self._worker, group)
+                return
+            except StoreDown as error:
+                log.warning("record.waiting", jobs=len(group), error=str(error)[:200])
+                time.sleep(RETRY_SECONDS * random.uniform(0.5, 1))  # noqa: S311 - spreads load
+            except Exception:
+                if len(group) == 1:
+                    raise
+                # One end that MongoDB refuses must not hold up the others.
+                for end in group:
+                    self._write([end])
+                return

@@ -1,0 +1,145 @@
+"""One per supervisor: keeps its workers' records alive, and mends what crashes leave behind."""
+
+import json
+import os
+import random
+import select
+import signal
+import time
+from collections.abc import Callable
+from typing import Any
+
+import structlog
+from bson import ObjectId
+from django.conf import settings
+from redis.exceptions import RedisError
+
+from jobs import services
+from jobs.errors import StoreDown
+from jobs.services import Execution
+from workers.board import Board
+
+log = structlog.get_logger(__name__)
+
+LEADER_SECONDS = 12.0  # a leader silent for two heartbeats is passed over
+REPAIR_SECONDS = 1.0
+PROMOTE_SECONDS = 0.2
+REAP_SECONDS = 5.0
+PAUSE_SECONDS = 0.5
+LAST_SECONDS = 5.0  # how long, when told to stop, it waits for a store to take the last reports
+
+
+class Chore:
+    """Something done again and again; a store that is away is waited for."""
+
+    def __init__(self, name: str, seconds: float, act: Callable[[], Any]) -> None:
+        self.name, self.seconds, self.act = name, seconds, act
+        self.due = time.monotonic()
+        self.failing = False
+
+    def run(self) -> None:
+        self.due = time.monotonic() + self.seconds
+        try:
+            self.act()
+        except (StoreDown, RedisError) as error:
+            if not self.failing:
+                log.warning("steward.waiting", chore=self.name, error=str(error)[:200])
+            self.failing = True
+            self.due += random.uniform(0, self.seconds)  # noqa: S311 - spreads load
+        else:
+            self.failing = False
+
+
+class Steward:
+    """Hears from the supervisor who died, and does its chores until told to stop."""
+
+    def __init__(self, board: Board, supervisor: ObjectId, deaths: int) -> None:
+        self.board = board
+        self.supervisor = supervisor
+        self.deaths = deaths  # the pipe's reading end
+        self.stopping = False
+        self.leading = False
+        self.beat_at = time.monotonic()  # the last heartbeat that MongoDB took
+        self.no_reaping_until = 0.0
+        self._heard = b""
+        self._reports: list[dict[str, Any]] = []
+        self.chores = (
+            Chore("bury", 0.5, self.bury),
+            Chore("heartbeat", settings.WORKER_HEARTBEAT_SECONDS, self.heartbeat),
+            Chore("pauses", PAUSE_SECONDS, self.read_pauses),
+            Chore("promote", PROMOTE_SECONDS, self.promote),
+            Chore("repair", REPAIR_SECONDS, self.repair),
+            Chore("reap", REAP_SECONDS, self.reap),
+        )
+
+    def run(self) -> None:
+        signal.signal(signal.SIGTERM, self.stop)
+        while not self.stopping:
+            self.hear(min(chore.due for chore in self.chores) - time.monotonic())
+            for chore in self.chores:
+                if time.monotonic() >= chore.due:
+                    chore.run()
+        self._finish()
+
+    def stop(self, *_: Any) -> None:
+        """Hear the last reports and end. Only sets a flag: signals call it."""
+        self.stopping = True
+
+    # --- deaths
+
+    def hear(self, seconds: float) -> None:
+        """Wait up to that long for a report of a death, and act on it at once."""
+        readable, _, _ = select.select([self.deaths], [], [], max(seconds, 0.0))
+        if readable:
+            *lines, self._heard = (self._heard + os.read(self.deaths, 65536)).split(b"\n")
+            self._reports += map(json.loads, lines)
+            self.chores[0].run()
+
+    def bury(self) -> None:
+        """Take back what the dead held; a report is kept until MongoDB has taken it."""
+        while self._reports:
+            report = self._reports[0]
+            running = [Execution(ObjectId(id), *rest) for id, *rest in report["running"]]
+            services.bury(
+                ObjectId(report["worker"]), report["reason"], running, blame=report["blame"]
+            )
+            self._reports.pop(0)
+
+    def _finish(self) -> None:
+        deadline = time.monotonic() + LAST_SECONDS
+        self.hear(0)
+        while self._reports and time.monotonic() < deadline:
+            time.sleep(0.2)
+            self.chores[0].run()
+
+    # --- chores
+
+    def heartbeat(self) -> None:
+        """Say that the workers live; on the way learn whether this steward leads."""
+        services.heartbeat(self.board.boots())
+        gap = time.monotonic() - self.beat_at
+        self.beat_at = time.monotonic()
+        if gap > settings.WORKER_LOST_SECONDS / 2:
+            # Nobody could beat, so silence proves nothing: everybody gets a full term to speak up.
+            self.no_reaping_until = self.beat_at + settings.WORKER_LOST_SECONDS
+            log.warning("steward.amnesty", silent_for=round(gap, 1))
+        self.leading = services.is_leader(self.supervisor, LEADER_SECONDS)
+
+    def read_pauses(self) -> None:
+        """Tell the workers which queues are paused."""
+        self.board.set_paused(services.paused_queues())
+
+    def promote(self) -> None:
+        """Make due jobs pending, all of them."""
+        while self.leading and services.promote() and not self.stopping:
+            pass
+
+    def repair(self) -> None:
+        """Put lost ids back into the lanes of every queue."""
+        for queue in services.known_queues() if self.leading else ():
+            services.repair(queue)
+
+    def reap(self) -> None:
+        """Take back the jobs of workers that went silent."""
+        if self.leading and time.monotonic() > self.no_reaping_until:
+            services.reap(settings.WORKER_LOST_SECONDS)

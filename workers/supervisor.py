@@ -1,0 +1,212 @@
+"""Owns the worker processes and the steward. Has no connection and no thread, so it can fork."""
+
+import ctypes
+import gc
+import json
+import os
+import select
+import signal
+import sys
+import time
+import traceback
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import structlog
+from bson import ObjectId
+from setproctitle import setproctitle
+
+from workers.board import Board
+from workers.steward import Steward
+from workers.worker import Place, Worker
+
+log = structlog.get_logger(__name__)
+
+TICK_SECONDS = 0.1  # how exactly deadlines are kept
+RESTART_SECONDS = 1.0  # a process that dies at once is not started more often than that
+PR_SET_PDEATHSIG = 1  # <linux/prctl.h>
+
+
+@dataclass
+class Child:
+    """A process that the supervisor owns. `index` is a worker's row on the board."""
+
+    pid: int
+    index: int | None  # None: the steward
+    started: float
+
+
+class Supervisor:
+    """Starts, watches, restarts and stops. `run` returns when all its processes are gone."""
+
+    def __init__(
+        self, *, processes: int, concurrency: int, queues: Sequence[str], burst: bool, grace: float
+    ) -> None:
+        self.id = ObjectId()
+        self.board = Board(processes, concurrency, queues)
+        self.burst = burst
+        self.grace = grace
+        self.children: dict[int, Child] = {}
+        self.stop_signals = 0
+        self.kill_at = float("inf")
+        self.restarts: list[tuple[float, int | None]] = []
+        self.killed: set[int] = set()  # pids that this supervisor had to kill to stop
+        self._deaths_read, self._deaths_write = os.pipe()
+        self._wake_read, self._wake_write = os.pipe()
+
+    def run(self) -> None:
+        self._listen()
+        gc.freeze()  # what is loaded now stays shared with the children
+        self._start(None)
+        for index in range(self.board.workers):
+            self._start(index)
+        while any(child.index is not None for child in self.children.values()) or self.restarts:
+            self._sleep()
+            self._bury_children()
+            self._kill_overdue()
+            self._stop_workers()
+            self._restart_due()
+        self._stop_steward()
+
+    # --- signals: they only wake the loop
+
+    def _listen(self) -> None:
+        os.set_blocking(self._wake_write, False)
+        signal.set_wakeup_fd(self._wake_write, warn_on_full_buffer=False)
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, self._count_stop)
+        signal.signal(signal.SIGCHLD, lambda *_: None)
+
+    def _count_stop(self, *_: Any) -> None:
+        self.stop_signals += 1
+
+    def _sleep(self) -> None:
+        if select.select([self._wake_read], [], [], TICK_SECONDS)[0]:
+            os.read(self._wake_read, 4096)
+
+    # --- starting
+
+    def _start(self, index: int | None) -> None:
+        sys.stdout.flush()
+        sys.stderr.flush()
+        supervisor = os.getpid()
+        pid = os.fork()
+        if pid == 0:
+            _be_child(supervisor, lambda: self._role(index))
+        self.children[pid] = Child(pid, index, time.monotonic())
+
+    def _role(self, index: int | None) -> None:
+        os.close(self._deaths_write)
+        if index is None:
+            setproctitle("taskqueue: steward")
+            Steward(self.board, self.id, self._deaths_read).run()
+        else:
+            os.close(self._deaths_read)
+            setproctitle(f"taskqueue: worker {index + 1}")
+            Worker(Place(self.board, index, self.id, self.burst)).run()
+
+    def _restart_due(self) -> None:
+        now = time.monotonic()
+        due = [index for moment, index in self.restarts if moment <= now]
+        self.restarts = [(moment, index) for moment, index in self.restarts if moment > now]
+        for index in due:
+            self._start(index)
+
+    # --- deaths
+
+    def _bury_children(self) -> None:
+        for child in list(self.children.values()):
+            pid, status = os.waitpid(child.pid, os.WNOHANG)
+            if pid:
+                del self.children[pid]
+                self._died(child, os.waitstatus_to_exitcode(status))
+
+    def _died(self, child: Child, code: int) -> None:
+        if child.index is not None:
+            if code != 0:
+                self._report(child, _reason(code))
+            self.board.clear(child.index)
+        elif code != 0:
+            log.error("steward.died", reason=_reason(code))
+        if not self.stop_signals and not (self.burst and code == 0):
+            self.restarts.append((child.started + RESTART_SECONDS, child.index))
+
+    def _report(self, child: Child, reason: str) -> None:
+        """Tell the steward who died and what it was running."""
+        assert child.index is not None  # noqa: S101 - only workers are reported
+        now = time.monotonic()
+        blame = child.pid not in self.killed
+        running = [
+            (str(one.job), one.claim, 0 < one.deadline < now)
+            for one in self.board.running(child.index)
+        ]
+        log.error("worker.died", pid=child.pid, reason=reason, running=[id for id, *_ in running])
+        if boot := self.board.boot(child.index):
+            report = {"worker": str(boot), "reason": reason, "blame": blame, "running": running}
+            os.write(self._deaths_write, json.dumps(report).encode() + b"\n")
+
+    def _kill_overdue(self) -> None:
+        now = time.monotonic()
+        for child in self.children.values():
+            if child.index is not None and self.board.overdue(child.index, now):
+                os.kill(child.pid, signal.SIGKILL)
+
+    # --- stopping: the first signal asks, the second or the end of the grace kills
+
+    def _stop_workers(self) -> None:
+        if not self.stop_signals:
+            return
+        self.restarts.clear()
+        if self.kill_at == float("inf"):
+            log.info("supervisor.stopping", grace=self.grace)
+            self.kill_at = time.monotonic() + self.grace
+            self._signal_workers(signal.SIGTERM)
+        if self.stop_signals > 1 or time.monotonic() >= self.kill_at:
+            self._signal_workers(signal.SIGKILL)
+
+    def _signal_workers(self, number: int) -> None:
+        for child in self.children.values():
+            if child.index is None:
+                continue
+            if number == signal.SIGKILL:
+                self.killed.add(child.pid)
+            os.kill(child.pid, number)
+
+    def _stop_steward(self) -> None:
+        """The steward goes last: it still takes back what killed workers held."""
+        for child in self.children.values():
+            os.kill(child.pid, signal.SIGTERM)
+        for pid in self.children:
+            os.waitpid(pid, 0)
+        log.info("supervisor.stopped")
+
+
+def _reason(code: int) -> str:
+    return f"killed by {signal.Signals(-code).name}" if code < 0 else f"exited with code {code}"
+
+
+def _be_child(supervisor: int, role: Callable[[], None]) -> None:
+    """Become a process that runs `role` and nothing after it. Never returns."""
+    code = 1
+    try:
+        signal.set_wakeup_fd(-1)
+        signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches all; the supervisor decides
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+        signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+        _die_with(supervisor)
+        role()
+        code = 0
+    except BaseException:
+        traceback.print_exc()
+    finally:
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(code)
+
+
+def _die_with(supervisor: int) -> None:
+    """Have the kernel kill this process when the supervisor is gone: nobody would watch it."""
+    ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+    if os.getppid() != supervisor:
+        os._exit(1)

@@ -1,0 +1,202 @@
+"""One worker process: fetch, claim, execute, record. The core loop is `work`."""
+
+import os
+import random
+import signal
+import socket
+import threading
+import time
+from collections import deque
+from collections.abc import Sequence
+from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, version
+from typing import Any
+
+import structlog
+from bson import ObjectId
+from redis.exceptions import RedisError
+
+from jobs import services
+from jobs.clients import blocking_redis
+from jobs.errors import StoreDown
+from jobs.repository import ClaimedJob
+from workers.board import Board, Running
+from workers.execution import execute
+from workers.prefetch import Prefetch
+from workers.recorder import Recorder
+
+log = structlog.get_logger(__name__)
+
+GIVE_BACK_SECONDS = 0.25  # how long a claimed job may wait behind a slow one
+RETRY_SECONDS = 0.5
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where a worker stands in its supervisor's tree."""
+
+    board: Board
+    index: int
+    supervisor: ObjectId
+    burst: bool
+
+
+class Worker:
+    """Runs jobs on `board.slots` threads, the first of them this process's main thread."""
+
+    def __init__(self, place: Place) -> None:
+        self.id = ObjectId()
+        self.place = place
+        self.board = place.board
+        self.stopping = False
+        self.claimed: deque[ClaimedJob] = deque()
+        self.recorder = Recorder(self.id, self.give_back_stuck)
+        self._redis = blocking_redis()
+        self._taking = threading.Lock()
+        self._idle: set[int] = set()
+        self._prefetch = Prefetch()
+        self._batch = (0, 0.0)  # how many jobs the last batch had, when it was claimed
+        self._slowest = 0.0  # seconds of its slowest job
+
+    def run(self) -> None:
+        """Work until told to stop, or, with burst, until nothing is left to do."""
+        signal.signal(signal.SIGTERM, self.stop)
+        if not self._register():
+            return
+        self.board.enter(self.place.index, self.id)
+        log.info("worker.started", worker=str(self.id))
+        self.recorder.start()
+        slots = range(1, self.board.slots)
+        threads = [threading.Thread(target=self.work, args=(slot,)) for slot in slots]
+        for thread in threads:
+            thread.start()
+        self.work(0)
+        for thread in threads:
+            thread.join()
+        self.recorder.close()
+        self._leave()
+
+    def stop(self, *_: Any) -> None:
+        """Finish what runs, give back the rest. Only sets a flag: signals call it."""
+        self.stopping = True
+
+    def work(self, slot: int) -> None:
+        """The core loop: take a job, execute it, hand its end to the recorder."""
+        while job := self.next_job(slot):
+            started = time.monotonic()
+            deadline = started + services.timeout_seconds(job.type)
+            self.board.start(self.place.index, slot, Running(job.id, job.claim, started, deadline))
+            end = execute(job)
+            self.board.finish(self.place.index, slot)
+            self._slowest = max(self._slowest, end.ended - started)
+            self.recorder.add(end, flush=not self.claimed)
+
+    def next_job(self, slot: int) -> ClaimedJob | None:
+        """Return a claimed job, asleep until there is one; `None`: stop.
+
+        One slot at a time takes a batch for all, so each of them sleeps in Redis or on the lock.
+        """
+        self._idle.add(slot)
+        try:
+            with self._taking:
+                while not self.stopping:
+                    try:
+                        return self.claimed.popleft()
+                    except IndexError:
+                        if not self.take_batch():
+                            return None
+                return None
+        finally:
+            self._idle.discard(slot)
+
+    def take_batch(self) -> bool:
+        """Claim what the lanes hold, or sleep a second for it. `False`: there is nothing left."""
+        if not self.recorder.wait_for_room(1.0):
+            return True
+        self._learn()
+        queues = self.board.open_queues()
+        try:
+            batch = self._claim(queues, max(self._prefetch.count, len(self._idle)))
+            if not batch and self.place.burst and services.is_drained(self.board.queues):
+                return False
+        except (RedisError, StoreDown) as error:
+            self._recover(error)
+            return True
+        self._batch, self._slowest = (len(batch), time.monotonic()), 0.0
+        self.claimed.extend(batch)
+        if len(batch) > 1:
+            self.recorder.wake()
+        return True
+
+    def _claim(self, queues: Sequence[str], count: int) -> list[ClaimedJob]:
+        if not queues:
+            time.sleep(RETRY_SECONDS)  # all are paused
+            return []
+        return services.claim(self._redis, queues, worker=self.id, count=count)
+
+    def _learn(self) -> None:
+        jobs, claimed_at = self._batch
+        if jobs:
+            self._prefetch.ran(jobs, time.monotonic() - claimed_at, self._slowest)
+            self._batch = (0, 0.0)
+
+    def _recover(self, error: Exception) -> None:
+        """Wait a moment and start over with a new connection: an old one may be deaf."""
+        log.warning("worker.waiting", error=str(error)[:200])
+        self._redis.close()
+        time.sleep(RETRY_SECONDS * random.uniform(0.5, 1.5))  # noqa: S311 - spreads load
+        self._redis = blocking_redis()
+
+    def give_back_stuck(self) -> bool:
+        """Return jobs that wait behind a slow one, or that will not be started any more.
+
+        Called by the recorder's thread. Returns whether jobs are still waiting here.
+        """
+        waited = time.monotonic() - self._batch[1]
+        if self.claimed and (self.stopping or waited > GIVE_BACK_SECONDS):
+            stuck = []
+            while self.claimed:
+                stuck.append(self.claimed.pop())
+            self._give_back([job.id for job in stuck])
+        return bool(self.claimed)
+
+    def _give_back(self, ids: list[ObjectId]) -> None:
+        while True:
+            try:
+                services.give_back(self.id, ids)
+                return
+            except StoreDown as error:
+                log.warning("give_back.waiting", jobs=len(ids), error=str(error)[:200])
+                time.sleep(RETRY_SECONDS)
+
+    def _register(self) -> bool:
+        """Make this boot known to MongoDB; waits for it. `False`: told to stop meanwhile."""
+        facts = {
+            "supervisor": self.place.supervisor,
+            "host": socket.gethostname(),
+            "pid": os.getpid(),
+            "concurrency": self.board.slots,
+            "version": _version(),
+        }
+        while not self.stopping:
+            try:
+                services.register_worker(self.id, self.board.queues, **facts)
+                return True
+            except StoreDown as error:
+                log.warning("worker.waiting", error=str(error)[:200])
+                time.sleep(RETRY_SECONDS)
+        return False
+
+    def _leave(self) -> None:
+        try:
+            services.end_worker(self.id, "stopped")
+        except StoreDown as error:
+            log.warning("worker.left_unsaid", error=str(error)[:200])
+        log.info("worker.stopped", worker=str(self.id))
+
+
+def _version() -> str:
+    try:
+        return version("taskqueue")
+    except PackageNotFoundError:
+        return "0.1.0"
