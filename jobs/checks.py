@@ -10,12 +10,13 @@ from django.core.checks import CheckMessage, Error, register
 def check_settings(**_: Any) -> list[CheckMessage]:
     """A worker must miss several heartbeats before it counts as lost."""
     least = 3 * settings.WORKER_HEARTBEAT_SECONDS
-    if settings.WORKER_LOST_SECONDS >= least:
-        return []
-    return [
-        Error(
-            f"WORKER_LOST_SECONDS is {settings.WORKER_LOST_SECONDS:g}: live workers would be reaped.",
-            hint=f"Use at least 3 × WORKER_HEARTBEAT_SECONDS, which is {least:g}.",
-            id="jobs.E001",
-        )
-    ]
+    lost = settings.WORKER_LOST_SECONDS
+    if lost < least:
+        return [
+            Error(
+                f"WORKER_LOST_SECONDS is {lost:g}: live workers would be reaped.",
+                hint=f"Use at least three times WORKER_HEARTBEAT_SECONDS: {least:g}.",
+                id="jobs.E001",
+            )
+        ]
+    return []

@@ -1,6 +1,6 @@
-"""Connections to the two stores: one MongoDB client and one Redis pool a process, made on first use.
+"""Connections to the two stores: one MongoDB client and one Redis pool a process.
 
-Nothing here may run before a worker has been forked.
+They are made on first use: nothing here may run before a worker has been forked.
 """
 
 from functools import cache
@@ -18,7 +18,7 @@ from redis.retry import Retry
 
 Document = dict[str, Any]
 
-# A write is acknowledged once a majority has it in its journal. A lost reply within 5 s is ambiguous.
+# A write is acknowledged once a majority has it in its journal; no reply in 5 s is ambiguous.
 DURABLE = WriteConcern(w="majority", j=True, wtimeout=5000)
 AWARE: CodecOptions[Document] = CodecOptions(tz_aware=True)
 BLOCK_SECONDS = 1.0  # how long a fetch sleeps in Redis

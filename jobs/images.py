@@ -5,7 +5,7 @@ import zlib
 from functools import cache
 from io import BytesIO
 from pathlib import PurePosixPath
-from typing import Any
+from typing import IO, Any
 
 from django.core.exceptions import SuspiciousFileOperation
 from django.core.files.base import ContentFile
@@ -45,7 +45,8 @@ def resize(source: str, width: int, height: int) -> dict[str, Any]:
     Raises `ValueError` for what is no image that can be read, or larger than `MAX_PIXELS`.
     """
     _check_pixels("The size asked for", width, height)
-    image, format_name = _decode(_read(source), source or SAMPLE)
+    with _open(source) as file:
+        image, format_name = _decode(file, source or SAMPLE)
     content = _encode(ImageOps.fit(image, (width, height), Image.Resampling.LANCZOS), format_name)
     name = _target(source or SAMPLE, width, height, EXTENSIONS[format_name])
     return {
@@ -66,16 +67,15 @@ def sample() -> bytes:
     return _encode(Image.merge("RGB", [band.resize(size) for band in bands]), "PNG")
 
 
-def _read(source: str) -> bytes:
+def _open(source: str) -> IO[bytes]:
     if not source:
         _keep_sample()
-        return sample()
+        return BytesIO(sample())
     try:
-        with default_storage.open(source, "rb") as file:
-            return bytes(file.read())
+        return default_storage.open(source, "rb")
     except SuspiciousFileOperation:
         raise ValueError(f"source: {source!r} is not inside the storage.") from None
-    except (FileNotFoundError, IsADirectoryError, NotADirectoryError):
+    except (FileNotFoundError, IsADirectoryError, NotADirectoryError, ValueError):
         raise ValueError(f"source: there is no file {source!r} in the storage.") from None
 
 
@@ -88,10 +88,10 @@ def _keep_sample() -> None:
         default_storage.delete(name)
 
 
-def _decode(content: bytes, source: str) -> tuple[Image.Image, str]:
+def _decode(file: IO[bytes], source: str) -> tuple[Image.Image, str]:
     """Return the first frame, upright, as RGB or RGBA, and the format to write it in."""
     try:
-        with Image.open(BytesIO(content), formats=FORMATS) as image:
+        with Image.open(file, formats=FORMATS) as image:
             _check_pixels(f"source: {source!r}", *image.size)  # from the header: nothing is decoded
             ImageOps.exif_transpose(image, in_place=True)
             # A phone's JPEG with further pictures behind it opens as MPO.

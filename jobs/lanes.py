@@ -8,6 +8,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 import structlog
 from bson import ObjectId
@@ -18,8 +19,8 @@ from redis.commands.core import Script
 from redis.exceptions import RedisError
 
 from jobs.clients import BLOCK_SECONDS, redis
-from jobs.registry import PRIORITIES
-from jobs.repository import Hint, Lane
+from jobs.registry import PRIORITIES, Lane
+from jobs.repository import Hint
 
 log = structlog.get_logger(__name__)
 SKIP_SECONDS = 2.0  # after a failed push: an unreachable Redis may cost one caller its timeout
@@ -93,12 +94,12 @@ def fetch(client: Redis, lanes: Sequence[Lane], count: int) -> list[ObjectId]:
 
     Raises `RedisError`; the ids of a lost reply are found again by repair.
     """
-    keys = [key(lane) for lane in lanes]
+    keys: list[Any] = [key(lane) for lane in lanes]
     script = Script(client, _script("fetch"))
     taken: list[str] = script(keys=keys, args=[count])
     if not taken:
         reply = client.brpop(keys, timeout=BLOCK_SECONDS)
-        taken = [reply[1]] if reply else []  # type: ignore[index]
+        taken = [str(reply[1])] if reply else []
     return [id for id in map(_object_id, taken) if id is not None]
 
 

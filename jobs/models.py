@@ -22,7 +22,7 @@ from jobs.registry import PRIORITIES
 from jobs.states import WAITING, State
 
 
-class Attempt(EmbeddedModel):
+class Attempt(EmbeddedModel):  # type: ignore[misc]
     """One execution that ended. A crash is listed, but does not use up an attempt."""
 
     attempt = models.IntegerField()  # from 1; a crashed execution has the number it would have had
@@ -181,4 +181,4 @@ class ApiToken(models.Model):
         db_table = "api_tokens"
 
     def __str__(self) -> str:
-        return f"token of {self.user_id}"
+        return f"token of {self.user}"

@@ -17,6 +17,15 @@ Priority = Literal["high", "medium", "low"]
 PRIORITIES: tuple[Priority, ...] = get_args(Priority)  # strict order: the first is taken first
 NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,63}")  # of job types, queues and tags
 
+
+@dataclass(frozen=True, slots=True)
+class Lane:
+    """One queue at one priority."""
+
+    queue: str
+    priority: str
+
+
 # A payload has no other fields than the signature's, and no number that JSON cannot say.
 SCHEMA_CONFIG = ConfigDict(extra="forbid", allow_inf_nan=False, arbitrary_types_allowed=False)
 

@@ -19,6 +19,7 @@ from pymongo.read_preferences import ReadPreference
 
 from jobs.clients import Document, collection, mongo
 from jobs.errors import StoreDown
+from jobs.registry import Lane
 from jobs.states import REQUEUEABLE, WAITING, State, sources
 
 P = ParamSpec("P")
@@ -26,14 +27,6 @@ R = TypeVar("R")
 
 KEPT_ATTEMPTS = 50  # the newest; a job requeued for ever must not outgrow a document
 NOW = "$$NOW"  # MongoDB's clock, the same for every machine
-
-
-@dataclass(frozen=True, slots=True)
-class Lane:
-    """One queue at one priority."""
-
-    queue: str
-    priority: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -317,7 +310,7 @@ def find_held(worker: ObjectId, id: ObjectId, claim: int) -> ClaimedJob | None:
     """Return the job if `worker` still holds it under that claim; `None` if not."""
     held = {"_id": id, "status": State.RUNNING, "worker": worker, "claim": claim}
     document = collection("jobs").find_one(held, CLAIM_FIELDS)
-    return document and _claimed(document)
+    return _claimed(document) if document else None
 
 
 # --- What people and the steward do -----------------------------------------------------------
@@ -379,7 +372,7 @@ def _move_all(
 def status(id: ObjectId) -> str | None:
     """Return a job's state; `None` if there is no such job."""
     found = collection("jobs").find_one({"_id": id}, {"status": 1})
-    return found and str(found["status"])
+    return str(found["status"]) if found else None
 
 
 @durable

@@ -18,8 +18,8 @@ from jobs import registry, repository
 from jobs.clients import collection
 from jobs.errors import FieldError, InvalidRequest, NotFound
 from jobs.models import AuditEntry, Job, Queue, Worker
-from jobs.registry import NAME, PRIORITIES
-from jobs.repository import Lane, durable
+from jobs.registry import NAME, PRIORITIES, Lane
+from jobs.repository import durable
 from jobs.states import State
 
 PAGE_SIZE = 50
@@ -64,11 +64,27 @@ def jobs(chosen: JobFilter, *, cursor: str = "", size: int = PAGE_SIZE) -> Page:
     return Page(page, _cursor(page[-1].id) if len(found) > len(page) else None)
 
 
+def _jobs() -> QuerySet[Job]:
+    query: QuerySet[Job] = Job.objects.all()
+    return query
+
+
+def newer_cursor(chosen: JobFilter, page: Page) -> str | None:
+    """Return the cursor of the page before `page`; empty is the first one, `None` if there is none."""
+    if not page.jobs:
+        return ""
+    newer = _narrowed(chosen).filter(id__gt=page.jobs[0].id).order_by("id")
+    ids = list(newer.values_list("id", flat=True)[: PAGE_SIZE + 1])
+    if not ids:
+        return None
+    return _cursor(ids[PAGE_SIZE]) if len(ids) > PAGE_SIZE else ""
+
+
 def _narrowed(chosen: JobFilter) -> QuerySet[Job]:
     if faults := list(_filter_faults(chosen)):
         raise InvalidRequest(*faults)
     named = {name: getattr(chosen, name) for name in ("status", "type", "queue", "priority")}
-    query = Job.objects.filter(**{name: value for name, value in named.items() if value})
+    query = _jobs().filter(**{name: value for name, value in named.items() if value})
     if not chosen.q:
         return query
     if ObjectId.is_valid(chosen.q):
@@ -79,7 +95,10 @@ def _narrowed(chosen: JobFilter) -> QuerySet[Job]:
 
 
 def _filter_faults(chosen: JobFilter) -> list[FieldError]:
-    allowed = {"status": [state.value for state in State], "priority": list(PRIORITIES)}
+    allowed: dict[str, list[str]] = {
+        "status": [state.value for state in State],
+        "priority": list(PRIORITIES),
+    }
     faults = [
         FieldError(name, f"Use one of: {', '.join(values)}.")
         for name, values in allowed.items()
@@ -110,7 +129,7 @@ def job(id: str) -> Job:
     """Return one job. Raises `InvalidRequest` for what is no id, `NotFound`."""
     if not ObjectId.is_valid(id):
         raise InvalidRequest(FieldError("id", "A job's id is 24 hexadecimal digits."))
-    found = Job.objects.filter(id=ObjectId(id)).first()
+    found = _jobs().filter(id=ObjectId(id)).first()
     if found is None:
         raise NotFound(f"There is no job {id}. Completed jobs are deleted after a time.")
     return found
@@ -118,7 +137,7 @@ def job(id: str) -> Job:
 
 def jobs_with_tag(tag: str) -> QuerySet[Job]:
     """Return the jobs that carry a tag."""
-    return Job.objects.filter(tags__contains=[tag])
+    return _jobs().filter(tags__contains=[tag])
 
 
 # --- counts -----------------------------------------------------------------------------------
@@ -281,6 +300,11 @@ def _worker_view(worker: Worker, now: datetime, running: list[Job]) -> WorkerVie
     lost = age > settings.WORKER_LOST_SECONDS
     state = "ended" if worker.ended_at else "lost" if lost else "live"
     return WorkerView(worker, state, max(age, 0.0), running)
+
+
+def worker_names(ids: Sequence[ObjectId]) -> dict[ObjectId, str]:
+    """Return host and process of these workers; those that ended long ago are not known any more."""
+    return {worker.id: str(worker) for worker in Worker.objects.filter(id__in=list(ids))}
 
 
 def queues() -> list[Queue]:

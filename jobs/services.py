@@ -15,8 +15,8 @@ from redis import Redis
 
 from jobs import backoff, lanes, registry, repository
 from jobs.errors import FieldError, IllegalMove, InvalidRequest, NotFound, TooLarge
-from jobs.registry import NAME, PRIORITIES, JobType, Options
-from jobs.repository import ClaimedJob, End, Hint, Lane
+from jobs.registry import NAME, PRIORITIES, JobType, Lane, Options
+from jobs.repository import ClaimedJob, End, Hint
 from jobs.states import REQUEUEABLE, State, sources
 
 log = structlog.get_logger(__name__)
@@ -158,8 +158,8 @@ def _faults(request: Request, now: datetime) -> Iterable[FieldError]:
 
 
 def _payload(job_type: JobType[..., Any], payload: Mapping[str, Any]) -> dict[str, Any]:
-    checked = job_type.validate(payload)
     try:
+        checked = job_type.validate(payload)
         size = storable_size(checked)
     except ValueError as error:
         raise InvalidRequest(FieldError("payload", str(error))) from None

@@ -121,7 +121,8 @@ def process_data(
 def _message_id() -> str:
     domain = parseaddr(settings.DEFAULT_FROM_EMAIL)[1].rpartition("@")[2] or "localhost"
     try:
-        return f"<{context.current().idempotency_key}@{domain}>"
+        key = context.current().idempotency_key.replace(":", ".")  # RFC 5322 allows no colon there
+        return f"<{key}@{domain}>"
     except LookupError:  # called as a plain function
         return make_msgid(domain=domain)
 

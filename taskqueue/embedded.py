@@ -164,6 +164,7 @@ def launch(name: str, binary: Path, data_dir: Path, lock: int) -> Server:
     log = data_dir / f"{folder.name}.log"
     log.unlink(missing_ok=True)
     port = free_port()
+    place: list[str | Path]
     place = ["--dbpath", folder, "--logpath", log] if name == "mongod" else ["--dir", folder]
     with open(log, "ab") as output:
         process = subprocess.Popen(  # noqa: S603

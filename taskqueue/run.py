@@ -93,6 +93,9 @@ class Manager(honcho.manager.Manager):  # type: ignore[misc]
         self.asked = True
 
     def _all_started(self) -> bool:
+        for known in self._processes.values():
+            if known["process"].exitcode:  # killed: it cannot tell how its program ended
+                known.setdefault("returncode", 1)
         started = bool(super()._all_started())
         if started and self.asked:
             super().terminate()
@@ -180,16 +183,16 @@ def summary(url: str, data_dir: Path, password: str) -> str:
 
 
 def watch(url: str, text: str, shown: threading.Event, stores: Stores) -> None:
-    """Print the summary once the system answers; then stop everything if a store dies."""
+    """Print the summary once the system answers; stop everything if a store or stdout dies."""
     if not wait_ready(url):
         text = f"\n  Not ready after {READY_SECONDS} s; the lines above may say why.{text}"
-    print(text, flush=True)
-    shown.set()
     try:
+        print(text, flush=True)
+        shown.set()
         while True:
             stores.check()
             time.sleep(1)
-    except EmbeddedError:
+    except (OSError, EmbeddedError):
         os.kill(os.getpid(), signal.SIGTERM)
 
 

@@ -161,6 +161,7 @@ MIDDLEWARE = [
     "django.contrib.messages.middleware.MessageMiddleware",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
     "django_htmx.middleware.HtmxMiddleware",
+    "jobs.middleware.StoreDownMiddleware",
 ]
 ROOT_URLCONF = "taskqueue.urls"
 WSGI_APPLICATION = "taskqueue.wsgi.application"

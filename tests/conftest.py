@@ -1,4 +1,4 @@
-"""Real stores for every test: one MongoDB and one Redis for the run, a database and key prefix each.
+"""Real stores for the tests: one MongoDB and one Redis a run, a database and key prefix a test.
 
 Tests in `unit` touch no store and run without them.
 """

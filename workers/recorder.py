@@ -80,7 +80,8 @@ class Recorder(threading.Thread):
                 self._room.set()
 
     def _next_group(self) -> list[End]:
-        group, size = [], 0
+        group: list[End] = []
+        size = 0
         for end in self._ends[:GROUP]:
             size += end.size
             if group and size > GROUP_BYTES:

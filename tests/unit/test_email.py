@@ -12,7 +12,8 @@ from jobs.context import Context
 from jobs.errors import InvalidRequest
 from jobs.tasks import send_email
 
-RUNNING = Context(job_id="a" * 24, attempt=1, claim=1, idempotency_key="a" * 24)
+KEY = "send_email:" + "a" * 24
+RUNNING = Context(job_id="a" * 24, attempt=1, claim=1, idempotency_key=KEY)
 
 
 @pytest.fixture(autouse=True)
@@ -42,14 +43,16 @@ def test_the_body_may_be_left_out() -> None:
 
 def test_every_execution_of_a_job_has_the_same_message_id() -> None:
     first = send_email("ada@example.org", "Hello")["message_id"]
-    with context.use(Context(job_id="a" * 24, attempt=2, claim=2, idempotency_key="a" * 24)):
+    with context.use(Context(job_id="a" * 24, attempt=2, claim=2, idempotency_key=KEY)):
         assert send_email("ada@example.org", "Hello")["message_id"] == first
-    assert first == f"<{'a' * 24}@example.org>"
+    assert first == f"<send_email.{'a' * 24}@example.org>"
 
 
 def test_another_job_has_another_message_id() -> None:
     first = send_email("ada@example.org", "Hello")["message_id"]
-    with context.use(Context(job_id="b" * 24, attempt=1, claim=1, idempotency_key="b" * 24)):
+    with context.use(
+        Context(job_id="b" * 24, attempt=1, claim=1, idempotency_key="send_email:other")
+    ):
         assert send_email("ada@example.org", "Hello")["message_id"] != first
 
 

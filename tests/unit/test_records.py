@@ -308,7 +308,8 @@ def test_describe_has_no_numbers_to_tell_of_words() -> None:
 
 
 def test_describe_names_every_json_type() -> None:
-    rows: list[Any] = [{"v": value} for value in (None, True, 1, 1.5, "x", [], {})]
+    values: list[Any] = [None, True, 1, 1.5, "x", [], {}]
+    rows: list[Any] = [{"v": value} for value in values]
     assert describe(rows)["fields"]["v"]["types"] == {
         "null": 1,
         "boolean": 1,

@@ -1,0 +1,74 @@
+"""Django's admin: for looking, and for revoking tokens. Jobs are steered on the dashboard."""
+
+from django.contrib import admin
+from django.core.paginator import Paginator
+from django.db.models import Model
+from django.http import HttpRequest
+from django.utils.functional import cached_property
+
+from jobs.models import ApiToken, AuditEntry, Job, Queue, Worker
+
+COUNTED = 10_000  # rows; beyond, a list says that many and does not count on
+
+admin.site.site_header = admin.site.site_title = "taskqueue"
+admin.site.site_url = "/"  # the dashboard
+
+
+class CappedPaginator(Paginator):  # type: ignore[type-arg]
+    """Pages that never count more than `COUNTED` rows, however many there are."""
+
+    @cached_property
+    def count(self) -> int:
+        return len(self.object_list.values_list("pk")[:COUNTED])  # type: ignore[attr-defined]
+
+
+class ReadOnlyAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
+    """Every change goes through the services; this is no way around them."""
+
+    show_full_result_count = False
+    paginator = CappedPaginator
+    list_per_page = 50
+
+    def has_add_permission(self, request: HttpRequest) -> bool:
+        return False
+
+    def has_change_permission(self, request: HttpRequest, obj: Model | None = None) -> bool:
+        return False
+
+    def has_delete_permission(self, request: HttpRequest, obj: Model | None = None) -> bool:
+        return False
+
+
+@admin.register(Job)
+class JobAdmin(ReadOnlyAdmin):
+    list_display = ["id", "type", "status", "queue", "priority", "attempt", "created_at", "error"]
+    list_filter = ["status"]  # by an index; a filter by type would have to collect all types first
+    search_fields = ["type__exact"]
+    search_help_text = "A job type, whole."
+
+
+@admin.register(Worker)
+class WorkerAdmin(ReadOnlyAdmin):
+    list_display = ["id", "host", "pid", "version", "started_at", "heartbeat_at", "ended_at"]
+
+
+@admin.register(Queue)
+class QueueAdmin(ReadOnlyAdmin):
+    list_display = ["name", "paused_at", "paused_by"]
+
+
+@admin.register(AuditEntry)
+class AuditAdmin(ReadOnlyAdmin):
+    list_display = ["at", "actor", "action", "target", "detail"]
+
+
+@admin.register(ApiToken)
+class ApiTokenAdmin(ReadOnlyAdmin):
+    """Listed and deleted; made by `manage.py apitoken`, which shows a token once."""
+
+    list_display = ["id", "user", "created_at"]
+    list_select_related = ["user"]
+    fields = ["user", "created_at"]
+
+    def has_delete_permission(self, request: HttpRequest, obj: Model | None = None) -> bool:
+        return admin.ModelAdmin.has_delete_permission(self, request, obj)

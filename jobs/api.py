@@ -1,0 +1,320 @@
+"""The API under /api/v1/. No rule lives here: services change things, selectors read them."""
+
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+from django.conf import settings
+from django.http import HttpRequest, HttpResponseBase
+from django.urls import Resolver404, resolve
+from django.views.decorators.csrf import csrf_exempt
+from drf_spectacular.extensions import OpenApiAuthenticationExtension
+from drf_spectacular.utils import OpenApiParameter, OpenApiResponse, extend_schema
+from rest_framework.request import Request
+from rest_framework.response import Response
+from rest_framework.reverse import reverse
+from rest_framework.views import APIView
+
+from jobs import problems, selectors, services
+from jobs import serializers as shapes
+from jobs.parsers import refuse_chunked
+
+F = TypeVar("F", bound=Callable[..., Any])
+OPENAPI = {"OAS_VERSION": "3.1.1"}  # whose schemas are JSON Schema, as pydantic writes it
+PROBLEMS = {
+    400: "The request cannot be accepted as it is; `errors` names each fault.",
+    401: "No token and no session, or a wrong one.",
+    403: "The role does not allow this.",
+    404: "There is no such job, queue or address.",
+    409: "The job is in a state from which this move does not exist.",
+    413: "The body or a payload is over its limit.",
+    415: "The body is not application/json.",
+    503: "MongoDB did not answer; Retry-After says when to try again.",
+}
+
+
+def documented(
+    name: str, summary: str, answer: Any, *errors: int, status: int = 200, **more: Any
+) -> Callable[[F], F]:
+    """Describe an endpoint: what it answers, and which problems besides 401, 403 and 503."""
+    responses = {
+        (code, problems.CONTENT_TYPE): OpenApiResponse(shapes.ProblemShape, PROBLEMS[code])
+        for code in sorted({401, 403, 503, *errors})
+    }
+    described: Callable[[F], F] = extend_schema(
+        operation_id=name,
+        summary=summary,
+        responses={(status, "application/json"): answer, **responses},
+        **more,
+    )
+    return described
+
+
+class Endpoint(APIView):
+    """One address. Who may use it is said in the settings: see `jobs.authentication`."""
+
+    def initial(self, request: Request, *args: Any, **kwargs: Any) -> None:
+        super().initial(request, *args, **kwargs)
+        refuse_chunked(request.META)
+
+    @property
+    def actor(self) -> str:
+        return str(self.request.user.get_username())
+
+
+def _job(id: str, *, status: int = 200) -> Response:
+    return Response(shapes.JobShape.model_validate(selectors.job(id)).answer(), status=status)
+
+
+# --- jobs -------------------------------------------------------------------------------------
+
+
+def parameters(model: type[shapes.Query]) -> list[Any]:
+    """Return the description of a list's parameters."""
+    return [
+        OpenApiParameter(name, int if name == "limit" else str, description=field.description)
+        for name, field in model.model_fields.items()
+    ]
+
+
+def _page(query: shapes.JobsQuery | shapes.DeadQuery) -> Response:
+    page = selectors.jobs(query.chosen(), cursor=query.cursor, size=query.limit)
+    found = shapes.JobPage.model_validate({"results": page.jobs, "next": page.next_cursor})
+    return Response(found.answer())
+
+
+class Jobs(Endpoint):
+    @documented(
+        "list_jobs",
+        "List jobs, the newest first",
+        shapes.JobPage,
+        400,
+        parameters=parameters(shapes.JobsQuery),
+    )
+    def get(self, request: Request) -> Response:
+        return _page(shapes.read_query(shapes.JobsQuery, dict(request.GET.lists())))
+
+    @documented(
+        "submit_job",
+        "Submit a job",
+        shapes.JobShape,
+        *(400, 413, 415),
+        status=201,
+        request=shapes.JobRequest,
+    )
+    def post(self, request: Request) -> Response:
+        asked = shapes.read(shapes.JobRequest, request.data).request()
+        (id,) = services.enqueue_many([asked])
+        return _job(id, status=201)
+
+
+class Bulk(Endpoint):
+    def max_body_bytes(self) -> int:
+        return int(settings.BULK_MAX_BYTES)
+
+    @documented(
+        "submit_jobs",
+        "Submit up to 10,000 jobs, all or none",
+        shapes.BulkShape,
+        *(400, 413, 415),
+        status=201,
+        request=shapes.BulkRequest,
+    )
+    def post(self, request: Request) -> Response:
+        asked = shapes.read(shapes.BulkRequest, request.data)
+        ids = services.enqueue_many([job.request() for job in asked.jobs])
+        return Response({"ids": ids}, status=201)
+
+
+class JobDetail(Endpoint):
+    @documented("show_job", "Show a job with its attempts", shapes.JobShape, 400, 404)
+    def get(self, request: Request, id: str) -> Response:
+        return _job(id)
+
+
+class Requeue(Endpoint):
+    @documented(
+        "requeue_job",
+        "Make a dead or cancelled job pending again, with all its attempts",
+        shapes.JobShape,
+        *(400, 404, 409),
+        request=shapes.NothingRequest,
+    )
+    def post(self, request: Request, id: str) -> Response:
+        shapes.read(shapes.NothingRequest, request.data)
+        services.requeue(id, actor=self.actor)
+        return _job(id)
+
+
+class Cancel(Endpoint):
+    @documented(
+        "cancel_job",
+        "Stop a job for good; one that runs is not interrupted, but its end is not recorded",
+        shapes.JobShape,
+        *(400, 404, 409),
+        request=shapes.NothingRequest,
+    )
+    def post(self, request: Request, id: str) -> Response:
+        shapes.read(shapes.NothingRequest, request.data)
+        services.cancel(id, actor=self.actor)
+        return _job(id)
+
+
+# --- dead letters -----------------------------------------------------------------------------
+
+
+class Dead(Endpoint):
+    @documented(
+        "list_dead",
+        "List dead letters, the newest first",
+        shapes.JobPage,
+        400,
+        parameters=parameters(shapes.DeadQuery),
+    )
+    def get(self, request: Request) -> Response:
+        return _page(shapes.read_query(shapes.DeadQuery, dict(request.GET.lists())))
+
+
+class DeadPreview(Endpoint):
+    @documented(
+        "preview_dead",
+        "Show which dead letters a bulk requeue would take, and get a token for just these",
+        shapes.PreviewShape,
+        *(400, 415),
+        request=shapes.Selection,
+    )
+    def post(self, request: Request) -> Response:
+        chosen = shapes.read(shapes.Selection, request.data)
+        frozen = selectors.preview_dead(type=chosen.type, queue=chosen.queue)
+        return Response(shapes.PreviewShape.of(frozen).answer())
+
+
+class DeadRequeue(Endpoint):
+    @documented(
+        "requeue_dead",
+        "Requeue a previewed set of dead letters",
+        shapes.RequeuedShape,
+        *(400, 415),
+        request=shapes.Frozen,
+    )
+    def post(self, request: Request) -> Response:
+        selection = selectors.frozen_dead(shapes.read(shapes.Frozen, request.data).token)
+        return Response({"requeued": services.requeue_dead(selection, actor=self.actor)})
+
+
+# --- the system -------------------------------------------------------------------------------
+
+
+class Stats(Endpoint):
+    @documented("stats", "Count jobs by state and by lane", shapes.StatsShape)
+    def get(self, request: Request) -> Response:
+        return Response(shapes.StatsShape.of(selectors.stats()).answer())
+
+
+class Queues(Endpoint):
+    @documented("list_queues", "List the queues", shapes.QueueList)
+    def get(self, request: Request) -> Response:
+        found = [shapes.QueueShape.model_validate(queue) for queue in selectors.queues()]
+        return Response(shapes.QueueList(results=found).answer())
+
+
+def _queue(name: str) -> Response:
+    named = {queue.name: queue for queue in selectors.queues()}
+    return Response(shapes.QueueShape.model_validate(named[name]).answer())
+
+
+class Pause(Endpoint):
+    @documented(
+        "pause_queue",
+        "Stop handing out a queue's jobs; what runs goes on",
+        shapes.QueueShape,
+        *(400, 404),
+        request=shapes.NothingRequest,
+    )
+    def post(self, request: Request, name: str) -> Response:
+        shapes.read(shapes.NothingRequest, request.data)
+        services.pause(name, actor=self.actor)
+        return _queue(name)
+
+
+class Resume(Endpoint):
+    @documented(
+        "resume_queue",
+        "Hand out a queue's jobs again",
+        shapes.QueueShape,
+        *(400, 404),
+        request=shapes.NothingRequest,
+    )
+    def post(self, request: Request, name: str) -> Response:
+        shapes.read(shapes.NothingRequest, request.data)
+        services.resume(name, actor=self.actor)
+        return _queue(name)
+
+
+class Workers(Endpoint):
+    @documented("list_workers", "List the workers: the live first", shapes.WorkerList)
+    def get(self, request: Request) -> Response:
+        found = [shapes.WorkerShape.of(view) for view in selectors.workers()]
+        return Response(shapes.WorkerList(results=found).answer())
+
+
+class Types(Endpoint):
+    @documented("list_types", "List the job types, each with its schema", shapes.TypeList)
+    def get(self, request: Request) -> Response:
+        found = [shapes.TypeShape.of(job_type) for job_type in selectors.job_types()]
+        return Response(shapes.TypeList(results=found).answer())
+
+
+# --- signposts --------------------------------------------------------------------------------
+
+
+class Signpost(Endpoint):
+    """The addresses below this one, by what they are called."""
+
+    names: dict[str, str] = {}
+
+    @extend_schema(exclude=True)  # type: ignore[untyped-decorator]
+    def get(self, request: Request) -> Response:
+        links = {label: reverse(name, request=request) for label, name in self.names.items()}
+        return Response(links)
+
+
+class Versions(Signpost):
+    names = {"v1": "api:v1", "schema": "api:schema", "docs": "api:docs", "redoc": "api:redoc"}
+
+
+class Endpoints(Signpost):
+    names = {
+        label: f"api:{label}"
+        for label in ("jobs", "bulk", "dead", "stats", "queues", "workers", "types")
+    }
+
+
+@csrf_exempt  # it passes requests on to endpoints, which look after that themselves
+def elsewhere(request: HttpRequest, path: str) -> HttpResponseBase:
+    """Answer any other address: as if it ended in a slash if there is such a one, else 404.
+
+    A redirect would turn a POST into a GET.
+    """
+    try:
+        match = resolve(f"{request.path_info}/")
+    except Resolver404:
+        match = None
+    if path.endswith("/") or match is None or match.func is elsewhere:
+        return problems.response(problems.Problem(404, "There is nothing at this address."))
+    answer: HttpResponseBase = match.func(request, *match.args, **match.kwargs)
+    return answer
+
+
+class ApiTokenScheme(OpenApiAuthenticationExtension):  # type: ignore[misc]
+    """How the API's description names the token."""
+
+    target_class = "jobs.authentication.ApiTokenAuthentication"
+    name = "token"
+
+    def get_security_definition(self, auto_schema: object) -> dict[str, str]:
+        return {
+            "type": "apiKey",
+            "in": "header",
+            "name": "Authorization",
+            "description": "`Token ` and what `manage.py apitoken NAME --role …` printed.",
+        }

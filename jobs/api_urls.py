@@ -1,0 +1,30 @@
+"""The addresses under /api/."""
+
+from django.urls import path
+from drf_spectacular.views import SpectacularAPIView, SpectacularRedocView, SpectacularSwaggerView
+
+from jobs import api
+
+app_name = "api"
+urlpatterns = [
+    path("", api.Versions.as_view(), name="versions"),
+    path("schema/", SpectacularAPIView.as_view(custom_settings=api.OPENAPI), name="schema"),
+    path("docs/", SpectacularSwaggerView.as_view(url_name="api:schema"), name="docs"),
+    path("redoc/", SpectacularRedocView.as_view(url_name="api:schema"), name="redoc"),
+    path("v1/", api.Endpoints.as_view(), name="v1"),
+    path("v1/jobs/", api.Jobs.as_view(), name="jobs"),
+    path("v1/jobs/bulk/", api.Bulk.as_view(), name="bulk"),
+    path("v1/jobs/<str:id>/", api.JobDetail.as_view(), name="job"),
+    path("v1/jobs/<str:id>/requeue/", api.Requeue.as_view(), name="requeue"),
+    path("v1/jobs/<str:id>/cancel/", api.Cancel.as_view(), name="cancel"),
+    path("v1/dead/", api.Dead.as_view(), name="dead"),
+    path("v1/dead/preview/", api.DeadPreview.as_view(), name="dead-preview"),
+    path("v1/dead/requeue/", api.DeadRequeue.as_view(), name="dead-requeue"),
+    path("v1/stats/", api.Stats.as_view(), name="stats"),
+    path("v1/queues/", api.Queues.as_view(), name="queues"),
+    path("v1/queues/<str:name>/pause/", api.Pause.as_view(), name="pause"),
+    path("v1/queues/<str:name>/resume/", api.Resume.as_view(), name="resume"),
+    path("v1/workers/", api.Workers.as_view(), name="workers"),
+    path("v1/types/", api.Types.as_view(), name="types"),
+    path("<path:path>", api.elsewhere),
+]

@@ -1,0 +1,44 @@
+"""`manage.py enqueue TYPE --payload JSON`: submit one job from a shell."""
+
+from typing import Any
+
+from django.core.management.base import BaseCommand, CommandError, CommandParser
+from rest_framework.exceptions import ParseError
+
+from jobs import serializers, services
+from jobs.errors import InvalidRequest
+from jobs.management.outage import outage
+from jobs.parsers import read_json
+from jobs.registry import PRIORITIES
+
+
+class Command(BaseCommand):
+    help = "Submit one job and print its id. It is durable once the id is there."
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        parser.add_argument("type", help="a registered job type")
+        parser.add_argument("--payload", default="{}", help="a JSON object (default {})")
+        parser.add_argument("--priority", choices=PRIORITIES)
+        parser.add_argument("--queue")
+        parser.add_argument("--delay", type=float, help="not before so many seconds from now")
+        parser.add_argument("--run-at", help="not before this time, as 2026-11-24T12:00:00Z")
+        parser.add_argument("--max-attempts", type=int)
+        parser.add_argument("--tag", action="append", default=[], dest="tags", help="repeatable")
+
+    def handle(self, *args: Any, payload: str, **options: Any) -> None:
+        chosen = {name: options[name] for name in FIELDS}
+        try:
+            asked = serializers.read(
+                serializers.JobRequest, {**chosen, "payload": read_json(payload)}
+            )
+            with outage("Whether the job was stored is unknown: look for it before you retry."):
+                (id,) = services.enqueue_many([asked.request()])
+        except ParseError as error:
+            raise CommandError(f"Nothing was stored.\n  payload: {error.detail}") from None
+        except InvalidRequest as error:
+            faults = "".join(f"\n  {fault.field}: {fault.message}" for fault in error.errors)
+            raise CommandError(f"Nothing was stored.{faults}") from None
+        self.stdout.write(id)
+
+
+FIELDS = [name for name in serializers.JobRequest.model_fields if name != "payload"]

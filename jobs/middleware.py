@@ -1,0 +1,32 @@
+"""What a page answers when MongoDB does not: the one place that maps its errors."""
+
+from collections.abc import Callable
+
+import structlog
+from django.db import Error as DatabaseError
+from django.http import HttpRequest, HttpResponse, HttpResponseBase
+from django.template.loader import render_to_string
+from pymongo.errors import PyMongoError
+
+from jobs.errors import StoreDown
+
+log = structlog.get_logger(__name__)
+RETRY_SECONDS = 5
+
+
+class StoreDownMiddleware:
+    """Answer 503 where a view met a store that is down, whoever noticed it first."""
+
+    def __init__(self, get_response: Callable[[HttpRequest], HttpResponseBase]) -> None:
+        self.get_response = get_response
+
+    def __call__(self, request: HttpRequest) -> HttpResponseBase:
+        return self.get_response(request)
+
+    def process_exception(self, request: HttpRequest, error: Exception) -> HttpResponse | None:
+        if not isinstance(error, StoreDown | PyMongoError | DatabaseError):
+            return None
+        log.error("page.store_down", path=request.path, error=str(error))
+        # Without the request: its user and its messages would ask the same store again.
+        page = render_to_string("503.html", {"retry_path": request.path})
+        return HttpResponse(page, status=503, headers={"Retry-After": str(RETRY_SECONDS)})

@@ -1,0 +1,375 @@
+"""The shapes of the API: what it takes and what it gives, as pydantic models.
+
+Their requests are strict: no other fields, no number in a string, no object where a text belongs.
+Pydantic, because a bulk of 10,000 jobs is checked in some tens of milliseconds, and because
+payloads have its errors already.
+"""
+
+import math
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Annotated, Any, TypeVar
+
+from bson import ObjectId
+from django.conf import settings
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, WithJsonSchema
+
+from jobs.errors import FieldError, InvalidRequest
+from jobs.registry import PRIORITIES, JobType, Priority
+from jobs.selectors import MAX_PAGE_SIZE, PAGE_SIZE, FrozenSet, JobFilter, Stats, WorkerView
+from jobs.services import Request
+
+M = TypeVar("M", bound="Strict")
+
+
+class Strict(BaseModel):
+    """A request: each field as declared and no other."""
+
+    model_config = ConfigDict(extra="forbid", strict=True)
+
+
+def read(model: type[M], data: Any) -> M:
+    """Return `data` as that request. Raises `InvalidRequest` with one error per fault."""
+    try:
+        return model.model_validate(data)
+    except ValidationError as error:
+        raise InvalidRequest(*(_fault(model, each) for each in error.errors()[:100])) from None
+
+
+def _fault(model: type[BaseModel], error: Any) -> FieldError:
+    path = ".".join(map(str, error["loc"])) or "body"
+    if error["type"] == "extra_forbidden":
+        known = JobRequest if len(error["loc"]) > 1 else model
+        names = ", ".join(known.model_fields) or "none"
+        return FieldError(path, f"There is no such field. The fields are: {names}.")
+    return FieldError(path, str(error["msg"]))
+
+
+def _moment(value: Any) -> datetime:
+    if not isinstance(value, str):
+        raise ValueError("use a time as text, for example 2026-11-24T12:00:00Z")
+    return datetime.fromisoformat(value)
+
+
+def finite(value: Any) -> Any:
+    """Return a JSON value as JSON can say it: what is not a number becomes a text that names it."""
+    if isinstance(value, float) and not math.isfinite(value):
+        return str(value)
+    if isinstance(value, dict):
+        return {str(name): finite(inner) for name, inner in value.items()}
+    return [finite(inner) for inner in value] if isinstance(value, list) else value
+
+
+def _id(value: Any) -> Any:
+    return str(value) if isinstance(value, ObjectId) else value
+
+
+Id = Annotated[str, BeforeValidator(_id), Field(description="24 hexadecimal digits.")]
+Json = Annotated[Any, BeforeValidator(finite)]
+Moment = Annotated[
+    datetime,
+    BeforeValidator(_moment),
+    WithJsonSchema({"type": "string", "format": "date-time"}),
+]
+
+
+# --- what it takes ----------------------------------------------------------------------------
+
+
+class JobRequest(Strict):
+    """One job to submit; what is left out (or null) is as its job type says."""
+
+    type: str = Field(max_length=64, description="A job type; see /api/v1/types/.")
+    payload: dict[str, Any] = Field(description="As the job type's schema has it.")
+    priority: Priority | None = None
+    queue: str | None = None
+    run_at: Moment | None = Field(None, description="Not before this time; excludes delay.")
+    delay: float | None = Field(None, description="Not before so many seconds from now.")
+    max_attempts: int | None = None
+    tags: list[str] = []
+
+    def request(self) -> Request:
+        """Return it as the services take it."""
+        return Request(**{name: getattr(self, name) for name in type(self).model_fields})
+
+
+class BulkRequest(Strict):
+    """Jobs to submit all or none."""
+
+    jobs: list[JobRequest] = Field(min_length=1, max_length=settings.BULK_MAX_JOBS)
+
+
+class NothingRequest(Strict):
+    """An empty body, or an empty object."""
+
+
+class Selection(Strict):
+    """Which dead letters; nothing means all."""
+
+    type: str = ""
+    queue: str = ""
+
+
+class Frozen(Strict):
+    """A previewed set of dead letters."""
+
+    token: str = Field(max_length=2000, description="From dead/preview/; good for an hour.")
+
+
+class Query(BaseModel):
+    """The parameters of a list: text, as URLs have it."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    type: str = Field("", description="Jobs of this type.")
+    queue: str = Field("", description="Jobs of this queue.")
+    cursor: str = Field("", max_length=64, description="`next` of the page before.")
+    limit: int = Field(PAGE_SIZE, ge=1, le=MAX_PAGE_SIZE, description="Jobs per page.")
+
+
+class DeadQuery(Query):
+    """The parameters of the list of dead letters."""
+
+    def chosen(self) -> JobFilter:
+        """Return them as the selectors take them."""
+        return JobFilter(status="dead", type=self.type, queue=self.queue)
+
+
+class JobsQuery(Query):
+    """The parameters of the list of jobs."""
+
+    status: str = Field("", description="Jobs in this state.")
+    priority: str = Field("", description=f"One of {', '.join(PRIORITIES)}.")
+    q: str = Field("", description="An id, a job type or a tag, whole.")
+
+    def chosen(self) -> JobFilter:
+        """Return them as the selectors take them."""
+        return JobFilter(**{name: getattr(self, name) for name in JobFilter.__dataclass_fields__})
+
+
+Q = TypeVar("Q", bound=Query)
+
+
+def read_query(model: type[Q], query: Mapping[str, list[str]]) -> Q:
+    """Return a URL's parameters. Raises `InvalidRequest`: unknown, given twice, or bad values."""
+    given = {name: values for name, values in query.items() if name != "format"}
+    twice = [FieldError(name, "Give it once.") for name, values in given.items() if len(values) > 1]
+    if twice:
+        raise InvalidRequest(*twice)
+    try:
+        return model.model_validate({name: values[0] for name, values in given.items()})
+    except ValidationError as error:
+        raise InvalidRequest(*(_fault(model, each) for each in error.errors())) from None
+
+
+# --- what it gives ----------------------------------------------------------------------------
+
+
+class Shape(BaseModel):
+    """An answer, read off an object of ours."""
+
+    model_config = ConfigDict(from_attributes=True)
+
+    def answer(self) -> dict[str, Any]:
+        """Return it as JSON values; times are ISO 8601 in UTC."""
+        return self.model_dump(mode="json", by_alias=True)
+
+
+class AttemptShape(Shape):
+    """One execution that ended."""
+
+    attempt: int
+    claim: int
+    worker: Id
+    started_at: datetime
+    ended_at: datetime
+    outcome: str
+    error_type: str
+    error: str
+    traceback: str
+
+
+class JobSummary(Shape):
+    """A job in a list."""
+
+    id: Id
+    type: str
+    queue: str
+    priority: str
+    status: str
+    tags: list[str]
+    attempt: int
+    max_attempts: int
+    crashes: int
+    created_at: datetime
+    enqueued_at: datetime
+    run_at: datetime | None
+    started_at: datetime | None
+    finished_at: datetime | None
+    expire_at: datetime | None
+    error: str | None
+
+
+class JobShape(JobSummary):
+    """A job with all that is known of it."""
+
+    payload: Json
+    result: Json
+    result_error: str | None
+    claim: int
+    worker: Id | None
+    attempts: list[AttemptShape]
+
+
+class JobPage(Shape):
+    """One page of jobs, newest first. `next` is the cursor of the page after it; null: the last."""
+
+    results: list[JobSummary]
+    next: str | None
+
+
+class BulkShape(Shape):
+    """The ids of the jobs, in the order of the request."""
+
+    ids: list[str]
+
+
+class RequeuedShape(Shape):
+    """How many jobs are pending again."""
+
+    requeued: int
+
+
+class PreviewShape(Shape):
+    """What a bulk requeue with this token would take: these dead letters and no later one."""
+
+    count: int
+    sample: list[JobSummary]
+    token: str
+
+    @classmethod
+    def of(cls, frozen: FrozenSet) -> "PreviewShape":
+        return cls.model_validate(frozen)
+
+
+class LaneShape(Shape):
+    """One queue at one priority."""
+
+    queue: str
+    priority: str
+    depth: int
+    oldest: datetime | None
+    paused: bool
+
+
+class StatsShape(Shape):
+    """Counts, at most about a second old; with a large backlog they are taken less often."""
+
+    at: datetime
+    total: int
+    by_status: dict[str, int]
+    lanes: list[LaneShape]
+
+    @classmethod
+    def of(cls, stats: Stats) -> "StatsShape":
+        lanes = [
+            LaneShape(
+                queue=each.lane.queue,
+                priority=each.lane.priority,
+                depth=each.depth,
+                oldest=each.oldest,
+                paused=each.paused,
+            )
+            for each in stats.lanes
+        ]
+        return cls(at=stats.at, total=stats.total, by_status=stats.by_status, lanes=lanes)
+
+
+class QueueShape(Shape):
+    """A queue; `paused_at` is null while its jobs are handed out."""
+
+    name: str
+    paused_at: datetime | None
+    paused_by: str | None
+
+
+class WorkerShape(Shape):
+    """One boot of a worker process; `state` is live, lost or ended."""
+
+    id: Id
+    host: str
+    pid: int
+    queues: list[str]
+    concurrency: int
+    version: str
+    state: str
+    started_at: datetime
+    heartbeat_at: datetime
+    heartbeat_age_seconds: float
+    ended_at: datetime | None
+    end_reason: str | None
+    running: list[Id]
+
+    @classmethod
+    def of(cls, view: WorkerView) -> "WorkerShape":
+        facts = {name: getattr(view.worker, name, None) for name in cls.model_fields}
+        known = {
+            "state": view.state,
+            "heartbeat_age_seconds": round(view.heartbeat_age, 3),
+            "running": [job.id for job in view.running],
+        }
+        return cls.model_validate(facts | known)
+
+
+class TypeShape(Shape):
+    """A job type; null means as the settings say. `schema` is the JSON Schema of its payload."""
+
+    name: str
+    description: str
+    priority: str
+    queue: str
+    max_attempts: int | None
+    timeout: float | None
+    backoff: float | None
+    payload_schema: dict[str, Any] = Field(serialization_alias="schema")
+
+    @classmethod
+    def of(cls, job_type: JobType[..., Any]) -> "TypeShape":
+        facts = {name: getattr(job_type, name, None) for name in cls.model_fields}
+        return cls.model_validate(facts | {"payload_schema": job_type.schema.model_json_schema()})
+
+
+class QueueList(Shape):
+    """Every queue."""
+
+    results: list[QueueShape]
+
+
+class WorkerList(Shape):
+    """Every worker."""
+
+    results: list[WorkerShape]
+
+
+class TypeList(Shape):
+    """Every job type."""
+
+    results: list[TypeShape]
+
+
+class FieldErrorShape(Shape):
+    """One fault of a request."""
+
+    field: str
+    message: str
+
+
+class ProblemShape(Shape):
+    """An error (RFC 9457), with a stable `code`."""
+
+    type: str
+    title: str
+    status: int
+    code: str
+    detail: str
+    errors: list[FieldErrorShape]

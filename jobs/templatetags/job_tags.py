@@ -1,0 +1,127 @@
+"""How pages show values. Nothing here asks a store, nothing here marks text as safe."""
+
+import json
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from typing import Any
+
+from django import template
+from django.http import QueryDict
+
+from jobs.models import Attempt, Job
+
+register = template.Library()
+
+STATE_ICONS = {
+    "scheduled": "calendar-clock",
+    "pending": "circle-dashed",
+    "running": "loader",
+    "retrying": "timer-reset",
+    "completed": "circle-check",
+    "dead": "octagon-x",
+    "cancelled": "ban",
+}
+OUTCOME_ICONS = {
+    "completed": "circle-check",
+    "failed": "x",
+    "timed_out": "timer-reset",
+    "crashed": "triangle-alert",
+    "lost": "triangle-alert",
+}
+WORKER_ICONS = {"live": "radio", "lost": "triangle-alert", "ended": "ban"}
+SECONDS = (("d", 86400), ("h", 3600), ("m", 60))
+
+
+@register.inclusion_tag("parts/icon.html")
+def icon(name: str) -> dict[str, str]:
+    """A symbol of the sprite; the word next to it carries the meaning."""
+    return {"name": name}
+
+
+@register.inclusion_tag("parts/state.html")
+def state(name: str) -> dict[str, str]:
+    """A job's state: icon, colour and word."""
+    return {"name": name, "icon_name": STATE_ICONS.get(name, "info")}
+
+
+@register.inclusion_tag("parts/state.html")
+def outcome(name: str) -> dict[str, str]:
+    """How an attempt ended: icon, colour and word."""
+    return {"name": name, "icon_name": OUTCOME_ICONS.get(name, "info")}
+
+
+@register.inclusion_tag("parts/state.html")
+def worker_state(name: str) -> dict[str, str]:
+    """A worker's state: icon, colour and word."""
+    return {"name": name, "icon_name": WORKER_ICONS.get(name, "info")}
+
+
+@register.inclusion_tag("parts/when.html")
+def when(moment: datetime | None, manner: str = "ago") -> dict[str, Any]:
+    """A moment, absolute; a script says it in the `manner` of ago, age, since or until.
+
+    Said relatively by the server, it would make every answer differ from the last.
+    """
+    return {"moment": moment and moment.astimezone(UTC), "manner": manner}
+
+
+@register.filter
+def short_id(id: object) -> str:
+    """The end of an id, which is what differs between neighbours."""
+    return str(id)[-8:]
+
+
+@register.filter
+def number(value: int | None) -> str:
+    return "" if value is None else f"{value:,}"
+
+
+@register.filter
+def duration(seconds: float | None) -> str:
+    """A length of time in two units at most: 4 ms, 1.2 s, 3 m 10 s."""
+    if seconds is None:
+        return ""
+    if seconds < 1:
+        return f"{seconds * 1000:.0f} ms"
+    if seconds < 60:
+        return f"{seconds:.1f} s"
+    return _two_units(round(seconds))
+
+
+def _two_units(seconds: int) -> str:
+    parts = []
+    for unit, length in (*SECONDS, ("s", 1)):
+        count, seconds = divmod(seconds, length)
+        parts += [f"{count} {unit}"] if count else []
+    return " ".join(parts[:2])
+
+
+@register.filter
+def first_line(text: str | None) -> str:
+    return (text or "").strip().partition("\n")[0][:300]
+
+
+@register.filter
+def last_attempt(job: Job) -> Attempt | None:
+    return job.attempts[-1] if job.attempts else None
+
+
+@register.filter
+def pretty_json(value: object) -> str:
+    return json.dumps(value, indent=2, ensure_ascii=False, default=str)
+
+
+@register.filter
+def get(mapping: Mapping[Any, Any], key: object) -> object:
+    """The value of a key that is itself a variable; nothing if it is not there."""
+    return mapping.get(key)
+
+
+@register.simple_tag
+def query(chosen: Mapping[str, str], **changes: object) -> str:
+    """The query string of an address: what is chosen, changed; without what is empty."""
+    merged = QueryDict(mutable=True)
+    for name, value in {**chosen, **changes}.items():
+        if value:
+            merged[name] = str(value)
+    return f"?{merged.urlencode()}" if merged else "?"

@@ -1,0 +1,453 @@
+"""The pages. Reads go through `selectors`, changes through `services`; no rule is kept here.
+
+A page is a shell around one live part. The same address answers both: htmx asks for the part alone
+every two seconds, with the `rev` of what it has, and gets 204 while nothing has changed.
+"""
+
+import hashlib
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass
+from datetime import datetime
+from functools import wraps
+from typing import Any
+
+from django.conf import settings
+from django.contrib import messages
+from django.contrib.auth.models import User
+from django.contrib.auth.views import LoginView, redirect_to_login
+from django.core.exceptions import PermissionDenied
+from django.http import Http404, HttpRequest, HttpResponse
+from django.shortcuts import redirect, render, resolve_url
+from django.template.loader import render_to_string
+from django.utils.cache import patch_vary_headers
+from django.utils.http import url_has_allowed_host_and_scheme
+from django.views.decorators.http import require_http_methods
+from django_htmx.http import HttpResponseStopPolling, trigger_client_event
+from django_htmx.middleware import HtmxDetails
+
+from jobs import registry, roles, selectors, services
+from jobs.errors import FieldError, IllegalMove, InvalidRequest, NotFound
+from jobs.forms import JobForm
+from jobs.models import Job
+from jobs.registry import Lane
+from jobs.selectors import JobFilter, LaneDepth, Stats, WorkerView
+from jobs.states import MOVES, REQUEUEABLE, State, sources
+
+POLICY = "default-src 'self'; object-src 'none'; base-uri 'none'; frame-ancestors 'none'"
+NEWEST_ROWS = 10
+DEAD_ROWS = 5
+FINAL = frozenset({State.COMPLETED, State.DEAD, State.CANCELLED})
+READ = ("GET", "HEAD")
+
+
+class Request(HttpRequest):
+    """A request that has passed `page`: somebody is logged in."""
+
+    htmx: HtmxDetails
+    user: User
+
+
+View = Callable[..., HttpResponse]
+
+
+class LoginPage(LoginView):
+    """Where sessions begin."""
+
+    template_name = "login.html"
+    redirect_authenticated_user = True
+
+
+# --- the door, the shell and its live part ----------------------------------------------------
+
+
+def page(right: roles.Action = "view", methods: tuple[str, ...] = READ) -> Callable[[View], View]:
+    """The door of every page: who may enter, by which method, and what each error means here."""
+
+    def decorate(view: View) -> View:
+        @wraps(view)
+        def guarded(request: Request, *args: Any, **kwargs: Any) -> HttpResponse:
+            if not request.user.is_authenticated:
+                return _ask_to_log_in(request)
+            if not roles.may(request.user, right):
+                raise PermissionDenied
+            response = _answer(view, request, *args, **kwargs)
+            patch_vary_headers(response, ["HX-Request"])
+            response.headers.setdefault("Cache-Control", "no-store")
+            response.headers.setdefault("Content-Security-Policy", POLICY)
+            return response
+
+        return require_http_methods(list(methods))(guarded)
+
+    return decorate
+
+
+def _answer(view: View, request: Request, *args: Any, **kwargs: Any) -> HttpResponse:
+    try:
+        return view(request, *args, **kwargs)
+    except NotFound as error:
+        raise Http404(str(error)) from error
+    except InvalidRequest as error:
+        return render(request, "400.html", {"faults": error.errors}, status=400)
+
+
+def _ask_to_log_in(request: Request) -> HttpResponse:
+    # A fragment must not turn into the login page: the script shows a banner for a 401.
+    if request.htmx:
+        return HttpResponse(status=401)
+    return redirect_to_login(request.get_full_path() if request.method in READ else "/")
+
+
+def live(
+    request: Request, name: str, context: Mapping[str, Any], *, polls: bool = True, status: int = 200
+) -> HttpResponse:
+    """Answer with the page `name`, or with its live part alone if htmx asks for that."""
+    shown = {
+        **context,
+        "here": name,
+        "may_operate": roles.may(request.user, "operate"),
+        "stats": selectors.stats(),
+    }
+    part = render_to_string(f"live/{name}.html", shown, request)
+    rev = hashlib.blake2b(part.encode(), digest_size=8).hexdigest()
+    shown |= {"part": part, "rev": rev}
+    if not request.htmx or request.htmx.history_restore_request:
+        shown |= {"polls": polls, "may_administer": roles.may(request.user, "administer")}
+        return render(request, f"pages/{name}.html", shown, status=status)
+    if not polls:
+        return HttpResponseStopPolling(render_to_string("parts/live.html", shown, request))
+    if request.GET.get("rev") == rev:
+        return HttpResponse(status=204)
+    return render(request, "parts/live.html", shown)
+
+
+def shell(
+    request: Request, name: str, context: Mapping[str, Any], *, status: int = 200
+) -> HttpResponse:
+    """Answer with a page that has no live part."""
+    rights = {
+        "may_operate": roles.may(request.user, "operate"),
+        "may_administer": roles.may(request.user, "administer"),
+    }
+    shown = {"here": name, "stats": selectors.stats(), **rights, **context}
+    return render(request, f"pages/{name}.html", shown, status=status)
+
+
+def act(request: Request, change: Callable[[], str], back: str) -> HttpResponse:
+    """Make one change and say what came of it, where the person is: nobody is sent away.
+
+    `change` returns the sentence to say. A move that does not exist any more changes nothing.
+    """
+    status = 200
+    try:
+        messages.success(request, change())
+    except IllegalMove as error:
+        messages.error(request, f"Nothing was changed. {error}")
+        status = 409
+    selectors.forget_stats()
+    if not request.htmx:
+        return redirect(_within(request, request.POST.get("next", "")) or resolve_url(back))
+    response = render(request, "parts/messages.html", status=status)
+    return trigger_client_event(response, "refresh")
+
+
+def _within(request: Request, address: str) -> str:
+    """The address if it is one of this site, else nothing."""
+    safe = url_has_allowed_host_and_scheme(address, {request.get_host()}, request.is_secure())
+    return address if safe else ""
+
+
+# --- overview ---------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Health:
+    """What the first sentence of the overview is made of."""
+
+    live: int
+    lost: int
+    waiting: int
+    oldest: LaneDepth | None  # the lane whose first job has waited longest
+    paused: list[str]
+
+    @property
+    def stalled(self) -> bool:
+        return self.live == 0 and self.waiting > 0
+
+
+def _health(stats: Stats, workers: list[WorkerView]) -> Health:
+    states = [view.state for view in workers]
+    waiting = [lane for lane in stats.lanes if lane.oldest]
+    return Health(
+        live=states.count("live"),
+        lost=states.count("lost"),
+        waiting=stats.by_status[State.PENDING],
+        oldest=min(waiting, key=_oldest, default=None),
+        paused=sorted({lane.lane.queue for lane in stats.lanes if lane.paused}),
+    )
+
+
+def _oldest(lane: LaneDepth) -> datetime:
+    if lane.oldest is None:
+        raise ValueError("the lane is empty")
+    return lane.oldest
+
+
+@dataclass(frozen=True)
+class Bar:
+    """One lane as a bar; `width` is its share, in percent, of the deepest lane."""
+
+    lane: Lane
+    depth: int
+    oldest: datetime | None
+    paused: bool
+    width: int
+
+
+def _bars(lanes: list[LaneDepth]) -> list[Bar]:
+    deepest = max((lane.depth for lane in lanes), default=0) or 1
+    return [
+        Bar(lane.lane, lane.depth, lane.oldest, lane.paused, -(-100 * lane.depth // deepest))
+        for lane in lanes
+    ]
+
+
+@page()
+def overview(request: Request) -> HttpResponse:
+    stats = selectors.stats()
+    workers = selectors.workers(ended=False)
+    status = request.GET.get("status", "")
+    recent = selectors.jobs(JobFilter(status=status), size=NEWEST_ROWS)
+    dead = selectors.jobs(JobFilter(status=State.DEAD), size=DEAD_ROWS)
+    context = {
+        "health": _health(stats, workers),
+        "bars": _bars(stats.lanes),
+        "workers": workers,
+        "recent": recent.jobs,
+        "status": status,
+        "states": list(State),
+        "dead": dead.jobs,
+    }
+    return live(request, "overview", context)
+
+
+# --- jobs -------------------------------------------------------------------------------------
+
+
+@page()
+def jobs(request: Request) -> HttpResponse:
+    return _list(request, "jobs", _chosen(request))
+
+
+@page()
+def dead(request: Request) -> HttpResponse:
+    chosen = JobFilter(
+        status=State.DEAD, type=request.GET.get("type", ""), queue=request.GET.get("queue", "")
+    )
+    return _list(request, "dead", chosen)
+
+
+def _chosen(request: Request) -> JobFilter:
+    asked = {name: request.GET.get(name, "").strip() for name in JobFilter.__dataclass_fields__}
+    return JobFilter(**asked)
+
+
+def _list(request: Request, name: str, chosen: JobFilter) -> HttpResponse:
+    cursor = request.GET.get("cursor", "")
+    found, newer, faults = _found(chosen, cursor)
+    context = {
+        "chosen": asdict(chosen),
+        "filtered": any(asdict(chosen).values()),
+        "page": found,
+        "newer": newer,
+        "cursor": cursor,
+        "faults": faults,
+        "states": list(State),
+        "priorities": registry.PRIORITIES,
+        "types": [job_type.name for job_type in selectors.job_types()],
+        "queues": [queue.name for queue in selectors.queues()],
+    }
+    # A later page stays as it was read: only the first one shows what arrives.
+    status = 400 if faults else 200
+    return live(request, name, context, polls=not cursor and not faults, status=status)
+
+
+def _found(
+    chosen: JobFilter, cursor: str
+) -> tuple[selectors.Page, str | None, tuple[FieldError, ...]]:
+    try:
+        found = selectors.jobs(chosen, cursor=cursor)
+        newer = selectors.newer_cursor(chosen, found) if cursor else None
+    except InvalidRequest as error:
+        return selectors.Page([], None), None, error.errors
+    return found, newer, ()
+
+
+@page()
+def job(request: Request, id: str) -> HttpResponse:
+    found = _job(id)
+    held_by = {attempt.worker for attempt in found.attempts} | {found.worker}
+    context = {
+        "job": found,
+        "attempts": list(reversed(found.attempts)),
+        "hosts": selectors.worker_names([worker for worker in held_by if worker]),
+        "can_requeue": found.status in REQUEUEABLE,
+        "can_cancel": State.CANCELLED in MOVES[State(found.status)],
+        "api_url": request.build_absolute_uri(f"/api/v1/jobs/{found.id}/"),
+    }
+    return live(request, "job", context, polls=found.status not in FINAL)
+
+
+def _job(id: str) -> Job:
+    """The job of an address: what cannot be an id is no address of a job."""
+    try:
+        return selectors.job(id)
+    except InvalidRequest as error:
+        raise Http404(f"There is no job {id}: {error.errors[0].message}") from error
+
+
+@page("operate", ("POST",))
+def job_requeue(request: Request, id: str) -> HttpResponse:
+    def change() -> str:
+        services.requeue(id, actor=request.user.get_username())
+        return f"Job {id} is pending again."
+
+    return act(request, change, _job_url(id))
+
+
+@page("operate", (*READ, "POST"))
+def job_cancel(request: Request, id: str) -> HttpResponse:
+    """Ask first: a cancelled job does not run. One that is dead is discarded by it."""
+    if request.method in READ:
+        found = _job(id)
+        context = {
+            "job": found,
+            "can_cancel": found.status in sources(State.CANCELLED),
+            "back": _within(request, request.GET.get("back", "")) or _job_url(id),
+        }
+        return shell(request, "cancel", context)
+
+    def change() -> str:
+        services.cancel(id, actor=request.user.get_username())
+        return f"Job {id} is cancelled."
+
+    return act(request, change, _job_url(id))
+
+
+def _job_url(id: str) -> str:
+    return resolve_url("job", id=id)
+
+
+# --- submit -----------------------------------------------------------------------------------
+
+
+@page("operate", (*READ, "POST"))
+def job_new(request: Request) -> HttpResponse:
+    asked = request.POST if request.method == "POST" else request.GET
+    types = selectors.job_types()
+    job_type = registry.get(asked.get("type", types[0].name if types else ""))
+    if job_type is None:
+        fault = FieldError("type", f"There is no job type {asked.get('type', '')!r} here.")
+        raise InvalidRequest(fault)
+    data = request.POST if request.method == "POST" else None
+    form = JobForm(job_type, data, attempts=settings.JOB_MAX_ATTEMPTS)
+    id = _submitted(form) if data is not None and form.is_valid() else None
+    if id:
+        messages.success(request, f"Job {id} is accepted.")
+        selectors.forget_stats()
+        return redirect("job", id=id)
+    context = {"form": form, "job_type": job_type, "types": types}
+    if request.htmx and not request.htmx.history_restore_request:
+        return render(request, "parts/fields.html", context)
+    return shell(request, "job_new", context, status=400 if form.errors else 200)
+
+
+def _submitted(form: JobForm) -> str | None:
+    try:
+        return services.enqueue_many([form.request()])[0]
+    except InvalidRequest as refusal:
+        form.show(refusal)
+        return None
+
+
+# --- dead letters -----------------------------------------------------------------------------
+
+
+@page("operate", ("POST",))
+def dead_preview(request: Request) -> HttpResponse:
+    """Step one: which dead letters these are, now. The token names them and no later one."""
+    chosen = {name: request.POST.get(name, "") for name in ("type", "queue")}
+    frozen = selectors.preview_dead(**chosen)
+    return shell(request, "dead_preview", {"frozen": frozen, "chosen": chosen})
+
+
+@page("operate", ("POST",))
+def dead_requeue(request: Request) -> HttpResponse:
+    """Step two, by the token of step one; or the ticked ones, which are named one by one."""
+    token = request.POST.get("token")
+    ids = request.POST.getlist("id")[: selectors.MAX_PAGE_SIZE]
+    actor = request.user.get_username()
+
+    def change() -> str:
+        if token is not None:
+            return _said(services.requeue_dead(selectors.frozen_dead(token), actor=actor))
+        return _requeue_ticked(ids, actor)
+
+    return act(request, change, "dead")
+
+
+def _requeue_ticked(ids: list[str], actor: str) -> str:
+    refused = 0
+    for id in ids:
+        try:
+            services.requeue(id, actor=actor)
+        except (IllegalMove, NotFound):
+            refused += 1
+    if not ids:
+        raise IllegalMove("No dead letter was ticked.")
+    left = f" {refused} had moved on meanwhile and were left alone." if refused else ""
+    return _said(len(ids) - refused) + left
+
+
+def _said(count: int) -> str:
+    return f"{count:,} job{' is' if count == 1 else 's are'} pending again."
+
+
+# --- queues, workers, the audit ---------------------------------------------------------------
+
+
+@page()
+def queues(request: Request) -> HttpResponse:
+    bars = _bars(selectors.stats().lanes)
+    lanes = {
+        queue: [bar for bar in bars if bar.lane.queue == queue.name]
+        for queue in selectors.queues()
+    }
+    return live(request, "queues", {"lanes": lanes})
+
+
+@page("operate", ("POST",))
+def queue_pause(request: Request, name: str) -> HttpResponse:
+    def change() -> str:
+        services.pause(name, actor=request.user.get_username())
+        return f"Queue {name} is paused: its jobs wait, those that run go on."
+
+    return act(request, change, "queues")
+
+
+@page("operate", ("POST",))
+def queue_resume(request: Request, name: str) -> HttpResponse:
+    def change() -> str:
+        services.resume(name, actor=request.user.get_username())
+        return f"Queue {name} hands out its jobs again."
+
+    return act(request, change, "queues")
+
+
+@page()
+def workers(request: Request) -> HttpResponse:
+    return live(request, "workers", {"workers": selectors.workers()})
+
+
+@page("administer")
+def audit(request: Request) -> HttpResponse:
+    return live(request, "audit", {"entries": selectors.audit()})

@@ -1,0 +1,51 @@
+import os
+import time
+
+from bson import ObjectId
+
+from workers.board import Board, Running
+
+
+def running(deadline: float = 0.0) -> Running:
+    return Running(ObjectId(), 7, time.monotonic(), deadline)
+
+
+def test_what_a_child_process_writes_its_parent_reads_after_its_death() -> None:
+    board, job, boot = Board(2, 3, ["default"]), running(), ObjectId()
+    pid = os.fork()
+    if pid == 0:
+        board.enter(1, boot)
+        board.start(1, 2, job)
+        os._exit(9)
+    os.waitpid(pid, 0)
+    assert board.boot(1) == boot
+    assert list(board.running(1)) == [job]
+    assert list(board.running(0)) == []
+
+
+def test_a_finished_slot_and_a_cleared_worker_run_nothing() -> None:
+    board = Board(1, 2, [])
+    board.enter(0, ObjectId())
+    board.start(0, 0, running())
+    board.start(0, 1, running())
+    board.finish(0, 0)
+    assert len(list(board.running(0))) == 1
+    board.clear(0)
+    assert list(board.running(0)) == []
+    assert board.boots() == []
+
+
+def test_only_a_passed_deadline_is_overdue() -> None:
+    board, now = Board(1, 2, []), time.monotonic()
+    board.start(0, 0, running(deadline=0.0))
+    board.start(0, 1, running(deadline=now + 10))
+    assert not board.overdue(0, now)
+    assert board.overdue(0, now + 11)
+
+
+def test_paused_queues_are_left_out_in_the_order_given() -> None:
+    board = Board(1, 1, ["b", "a", "c"])
+    board.set_paused({"a", "unknown"})
+    assert board.open_queues() == ["b", "c"]
+    board.set_paused(set())
+    assert board.open_queues() == ["b", "a", "c"]
