@@ -16,6 +16,7 @@ LEFT_OUT = object()  # a parameter that was not filled in: its default applies
 PREFIX = "payload."  # as in the fields of `InvalidRequest`
 ONE_LINE = 255  # a text that may be longer gets a box that grows
 INPUT_TYPES = {"email": "email", "uri": "url", "date": "date", "time": "time"}
+EMPTY_JSON = {"array": "[]", "object": "{}"}
 BOUNDS = {"minimum": "min", "maximum": "max", "minLength": "minlength", "maxLength": "maxlength"}
 
 
@@ -44,8 +45,8 @@ def parameter(name: str, part: Schema, definitions: Schema, *, required: bool) -
     return Parameter(
         _optional(read, shape, nullable=nullable),
         label=name.replace("_", " ").capitalize(),
-        help_text=str(part.get("description", "")),
-        initial=_initial(part.get("default"), shape),
+        help_text=str(shape.get("description", "")),
+        initial=_initial(shape.get("default"), shape),
         widget=widget,
     )
 
@@ -80,8 +81,9 @@ def _kind(shape: Schema, nullable: bool) -> tuple[Callable[[Any], Any], forms.Wi
             return _number, forms.NumberInput(attrs={"step": step})
         case "string":
             return _text, _text_widget(shape)
-        case "array" | "object":
-            return _json, forms.Textarea(attrs={"class": "mono", "spellcheck": "false"})
+        case "array" | "object" as kind:
+            attrs = {"class": "mono", "spellcheck": "false", "placeholder": EMPTY_JSON[kind]}
+            return _json, forms.Textarea(attrs=attrs)
     takes_text = any(option.get("type") == "string" for option in shape.get("anyOf", ()))
     return _json_or_text if takes_text else _json, forms.Textarea(attrs={"class": "mono"})
 
@@ -136,9 +138,7 @@ def _no_constant(name: str) -> None:
     raise ValueError(f"JSON has no {name}")
 
 
-def _optional(
-    read: Callable[[Any], Any], shape: Schema, *, nullable: bool
-) -> Callable[[Any], Any]:
+def _optional(read: Callable[[Any], Any], shape: Schema, *, nullable: bool) -> Callable[[Any], Any]:
     """An empty field: null where that is allowed, itself for a text, else left out."""
 
     def read_filled(value: Any) -> Any:

@@ -98,7 +98,12 @@ def _ask_to_log_in(request: Request) -> HttpResponse:
 
 
 def live(
-    request: Request, name: str, context: Mapping[str, Any], *, polls: bool = True, status: int = 200
+    request: Request,
+    name: str,
+    context: Mapping[str, Any],
+    *,
+    polls: bool = True,
+    status: int = 200,
 ) -> HttpResponse:
     """Answer with the page `name`, or with its live part alone if htmx asks for that."""
     shown = {
@@ -355,7 +360,13 @@ def job_new(request: Request) -> HttpResponse:
         messages.success(request, f"Job {id} is accepted.")
         selectors.forget_stats()
         return redirect("job", id=id)
-    context = {"form": form, "job_type": job_type, "types": types}
+    # Names, never the types themselves: a template calls what can be called, here the job.
+    context = {
+        "form": form,
+        "type": job_type.name,
+        "description": job_type.description,
+        "types": [known.name for known in types],
+    }
     if request.htmx and not request.htmx.history_restore_request:
         return render(request, "parts/fields.html", context)
     return shell(request, "job_new", context, status=400 if form.errors else 200)
@@ -419,8 +430,7 @@ def _said(count: int) -> str:
 def queues(request: Request) -> HttpResponse:
     bars = _bars(selectors.stats().lanes)
     lanes = {
-        queue: [bar for bar in bars if bar.lane.queue == queue.name]
-        for queue in selectors.queues()
+        queue: [bar for bar in bars if bar.lane.queue == queue.name] for queue in selectors.queues()
     }
     return live(request, "queues", {"lanes": lanes})
 

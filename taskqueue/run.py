@@ -47,6 +47,8 @@ class Output(honcho.printer.Printer):  # type: ignore[misc]
     def write(self, message: Any) -> None:
         try:
             super().write(message)
+        except RuntimeError:  # honcho prints in its signal handler, perhaps amid another line
+            pass
         except OSError:
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
             os.kill(os.getpid(), signal.SIGTERM)
@@ -73,7 +75,8 @@ def begin(parent: int) -> None:
     """Called in a child before it becomes the program: heed signals, die with the parent."""
     for signum in SIGNALS:
         signal.signal(signum, signal.SIG_DFL)
-    die_with_parent(parent)
+    # By force: the stores go at the same moment, so there is nothing left to drain into.
+    die_with_parent(parent, signal.SIGKILL)
 
 
 class Manager(honcho.manager.Manager):  # type: ignore[misc]
@@ -91,6 +94,12 @@ class Manager(honcho.manager.Manager):  # type: ignore[misc]
 
     def terminate(self) -> None:
         self.asked = True
+
+    def abandon(self) -> None:
+        """End what an error in the loop left; the kernel ends their programs."""
+        for known in self._processes.values():
+            if "process" in known:
+                known["process"].kill()
 
     def _all_started(self) -> bool:
         for known in self._processes.values():
@@ -186,14 +195,16 @@ def watch(url: str, text: str, shown: threading.Event, stores: Stores) -> None:
     """Print the summary once the system answers; stop everything if a store or stdout dies."""
     if not wait_ready(url):
         text = f"\n  Not ready after {READY_SECONDS} s; the lines above may say why.{text}"
+    terminal = sys.stdout.isatty()
     try:
         print(text, flush=True)
         shown.set()
-        while True:
+        while sys.stdout.isatty() == terminal:  # the hang-up of a terminal goes to make alone
             stores.check()
             time.sleep(1)
     except (OSError, EmbeddedError):
-        os.kill(os.getpid(), signal.SIGTERM)
+        pass
+    os.kill(os.getpid(), signal.SIGTERM)
 
 
 def run(stores: Stores, host: str, port: int) -> int:
@@ -207,7 +218,10 @@ def run(stores: Stores, host: str, port: int) -> int:
     manager.add_process("workers", WORKERS, cwd=ROOT)
     if signal.getsignal(signal.SIGHUP) != signal.SIG_IGN:
         signal.signal(signal.SIGHUP, lambda *_: os.kill(os.getpid(), signal.SIGTERM))
-    manager.loop()
+    try:
+        manager.loop()
+    finally:
+        manager.abandon()
     if password and not shown.is_set():
         print(text)
     stores.check()

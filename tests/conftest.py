@@ -19,7 +19,7 @@ from django.conf import settings
 from django.contrib.auth.models import Group, Permission, User
 from django.contrib.contenttypes.models import ContentType
 from django.contrib.sessions.models import Session
-from django.db import connection
+from django.db import connection, connections
 
 from jobs import clients, selectors, services
 from taskqueue import embedded
@@ -90,9 +90,11 @@ def stores() -> Iterator[str]:
 
 
 def _connect_to(name: str) -> None:
-    connection.settings_dict["NAME"] = name
-    connection.connection = None
-    connection.__dict__.pop("database", None)
+    wrapper = connections["default"]
+    wrapper.settings_dict["NAME"] = name
+    wrapper.connection = None
+    vars(wrapper).pop("database", None)
+    wrapper.connect()
 
 
 @pytest.fixture

@@ -1,4 +1,3 @@
-from collections.abc import Iterator
 from typing import Any, Literal
 
 import pytest
@@ -8,9 +7,8 @@ from jobs.errors import DefinitionError, InvalidRequest
 
 
 @pytest.fixture(autouse=True)
-def _own_registry(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+def _own_registry(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(registry, "_types", {})
-    yield
 
 
 def faults(payload: dict[str, Any], job_type: Any) -> dict[str, str]:

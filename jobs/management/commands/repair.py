@@ -6,7 +6,7 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 
 from jobs import services
 from jobs.management.outage import outage
-from jobs.repository import Lane
+from jobs.registry import Lane
 
 
 class Command(BaseCommand):

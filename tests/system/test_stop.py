@@ -1,0 +1,73 @@
+import signal
+import time
+
+from jobs import services
+from jobs.clients import collection
+from tests.system.conftest import fill
+
+
+def test_the_first_signal_finishes_what_runs_and_gives_back_the_rest(tree, until, document):
+    slow = services.enqueue("sleep", {"seconds": 2}, priority="high")
+    running = tree("--processes", "1")
+    until(lambda: document(slow)["status"] == "running")
+    fill(50)
+    running.signal(signal.SIGTERM)
+    assert running.wait() == 0
+    assert document(slow)["status"] == "completed"
+    assert collection("jobs").count_documents({"status": "pending", "attempt": 0}) == 50
+    assert collection("workers").find_one({"ended_at": None}) is None
+
+
+def test_what_outlasts_the_grace_is_given_back_without_losing_an_attempt(tree, until, document):
+    slow = services.enqueue("sleep", {"seconds": 60})
+    running = tree("--processes", "1", WORKER_GRACE_SECONDS="1")
+    until(lambda: document(slow)["status"] == "running")
+    running.signal(signal.SIGTERM)
+    assert running.wait() == 0
+    given_back = document(slow)
+    assert given_back["status"] == "pending"
+    assert (given_back["attempt"], given_back["crashes"]) == (0, 0)
+
+
+def test_the_second_signal_stops_at_once(tree, until, document):
+    slow = services.enqueue("sleep", {"seconds": 60})
+    running = tree("--processes", "1", WORKER_GRACE_SECONDS="50")
+    until(lambda: document(slow)["status"] == "running")
+    asked = time.monotonic()
+    running.signal(signal.SIGINT)
+    until(lambda: "supervisor.stopping" in running.log)
+    running.signal(signal.SIGINT)
+    running.wait()
+    assert time.monotonic() - asked < 20
+    assert document(slow)["status"] == "pending"
+
+
+def test_burst_drains_and_exits(tree):
+    fill(500)
+    assert tree("--processes", "2", "--burst").wait() == 0
+    assert collection("jobs").count_documents({"status": "completed"}) == 500
+
+
+def test_slow_jobs_do_not_hold_up_what_was_claimed_with_them(tree, until, all_in):
+    # The batch grows on no-ops; then a slow job comes with quick ones behind it.
+    fill(400)
+    services.enqueue("sleep", {"seconds": 5})
+    behind = fill(50)
+    tree("--processes", "2")
+    started = time.monotonic()
+    done = {"status": "completed", "type": "noop"}
+    until(lambda: collection("jobs").count_documents(done) == 450)
+    slow = collection("jobs").find_one({"type": "sleep"})
+    assert slow["status"] == "running"
+    assert time.monotonic() - started < 20
+    assert len(behind) == 50
+
+
+def test_threads_run_waiting_jobs_side_by_side(tree, all_in):
+    fill(20, type="sleep", payload={"seconds": 1})
+    tree("--processes", "1", "--concurrency", "20")
+    all_in("completed")
+    ends = [attempt for job in collection("jobs").find() for attempt in job["attempts"]]
+    first = min(attempt["started_at"] for attempt in ends)
+    last = max(attempt["ended_at"] for attempt in ends)
+    assert (last - first).total_seconds() < 10

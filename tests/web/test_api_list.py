@@ -1,0 +1,71 @@
+"""GET /api/v1/jobs/."""
+
+import pytest
+
+from tests.web.actors import api, dead, fields, submitted
+
+pytestmark = pytest.mark.usefixtures("web")
+
+
+def test_pages_hold_every_job_once_newest_first_while_others_arrive() -> None:
+    caller = api("viewer")
+    ids = [submitted() for _ in range(5)]
+    first = caller.get("jobs/", limit=2).json()
+    submitted()
+    second = caller.get("jobs/", limit=2, cursor=first["next"]).json()
+    third = caller.get("jobs/", limit=2, cursor=second["next"]).json()
+    seen = [job["id"] for page in (first, second, third) for job in page["results"]]
+    assert seen == ids[::-1]
+    assert third["next"] is None
+
+
+def test_each_filter_narrows_the_list() -> None:
+    caller = api("viewer")
+    ids = {
+        "dead": dead(),
+        "low": submitted(priority="low"),
+        "mail": submitted(queue="mail"),
+        "tagged": submitted(tags=["x1"]),
+    }
+    narrowed = {
+        "dead": {"status": "dead"},
+        "low": {"priority": "low"},
+        "mail": {"queue": "mail"},
+        "tagged": {"q": "x1"},
+    }
+    for name, query in narrowed.items():
+        found = caller.get("jobs/", **query).json()["results"]
+        assert [job["id"] for job in found] == [ids[name]], query
+    assert len(caller.get("jobs/", type="send_email").json()["results"]) == 4
+    assert caller.get("jobs/", type="resize_image").json() == {"results": [], "next": None}
+
+
+@pytest.mark.parametrize(
+    ("query", "field"),
+    [
+        ({"status[$ne]": "dead"}, "status[$ne]"),
+        ({"colour": "red"}, "colour"),
+        ({"status": "nope"}, "status"),
+        ({"status": ["dead", "pending"]}, "status"),
+        ({"priority": '{"$gt": ""}'}, "priority"),
+        ({"type": '{"$gt": ""}'}, "type"),
+        ({"q": "$where"}, "q"),
+        ({"queue": "a\0b"}, "queue"),
+        ({"cursor": "nope"}, "cursor"),
+        ({"cursor": "AAAA"}, "cursor"),
+        ({"cursor": "é" * 20}, "cursor"),
+        ({"cursor": "x" * 5000}, "cursor"),
+        ({"limit": "0"}, "limit"),
+        ({"limit": "201"}, "limit"),
+        ({"limit": "many"}, "limit"),
+        ({"limit": ""}, "limit"),
+    ],
+)
+def test_a_parameter_that_makes_no_sense_is_named(query: dict[str, object], field: str) -> None:
+    assert fields(api("viewer").get("jobs/", **query)) == [field]
+
+
+def test_a_list_leaves_the_large_parts_to_the_job_itself() -> None:
+    submitted()
+    (job,) = api("viewer").get("jobs/").json()["results"]
+    assert not {"payload", "result", "attempts"} & set(job)

@@ -1,0 +1,61 @@
+"""The system: stats, queues, workers, types."""
+
+import jsonschema
+import pytest
+from bson import ObjectId
+
+from jobs import selectors, services
+from tests.web.actors import MAIL, api, dead, fields, problem, submitted
+
+pytestmark = pytest.mark.usefixtures("web")
+
+
+def test_stats_count_by_state_and_by_lane() -> None:
+    dead()
+    submitted()
+    submitted(queue="mail", priority="low")
+    selectors.forget_stats()
+    stats = api("viewer").get("stats/").json()
+    assert stats["total"] == 3
+    assert (stats["by_status"]["pending"], stats["by_status"]["dead"]) == (2, 1)
+    depths = {(lane["queue"], lane["priority"]): lane["depth"] for lane in stats["lanes"]}
+    assert depths["mail", "low"] == depths["default", "high"] == 1
+    assert depths["default", "low"] == 0
+
+
+def test_a_queue_is_paused_by_a_person_and_resumed() -> None:
+    submitted(queue="mail")
+    caller = api()
+    paused = caller.post("queues/mail/pause/").json()
+    assert paused["paused_at"].endswith("Z")
+    assert paused["paused_by"].startswith("operator")
+    assert caller.get("queues/").json()["results"] == [paused]
+    assert caller.post("queues/mail/resume/").json()["paused_at"] is None
+
+
+@pytest.mark.parametrize("act", ["pause", "resume"])
+@pytest.mark.parametrize("name", ["nope", "$ne", "é", "a b"])
+def test_an_unknown_queue_is_not_found(name: str, act: str) -> None:
+    assert problem(api().post(f"queues/{name}/{act}/"), 404)["code"] == "not_found"
+
+
+def test_pausing_takes_no_fields() -> None:
+    submitted()
+    assert fields(api().post("queues/default/pause/", {"reason": "x"})) == ["reason"]
+
+
+def test_workers_say_how_they_are_and_what_they_hold() -> None:
+    facts = {"supervisor": ObjectId(), "host": "h", "pid": 1, "concurrency": 1, "version": "0"}
+    worker = ObjectId()
+    services.register_worker(worker, ["default"], **facts)
+    (shown,) = api("viewer").get("workers/").json()["results"]
+    assert (shown["id"], shown["state"], shown["running"]) == (str(worker), "live", [])
+
+
+def test_types_carry_the_schema_of_their_payload() -> None:
+    types = {each["name"]: each for each in api("viewer").get("types/").json()["results"]}
+    schema = types["send_email"]["schema"]
+    jsonschema.validate(MAIL, schema)
+    with pytest.raises(jsonschema.ValidationError):
+        jsonschema.validate({**MAIL, "colour": "red"}, schema)
+    assert types["send_email"]["description"]

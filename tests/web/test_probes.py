@@ -1,0 +1,91 @@
+"""/healthz, /readyz and /metrics."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from django.test import Client
+from prometheus_client.parser import text_string_to_metric_families
+from pymongo import MongoClient
+
+from jobs import clients, selectors, services
+from jobs.clients import collection
+from tests.web.actors import api, dead, problem, submitted
+
+pytestmark = pytest.mark.usefixtures("web")
+
+
+@pytest.fixture
+def no_mongodb(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    with MongoClient("mongodb://127.0.0.1:1", serverSelectionTimeoutMS=100) as client:
+        monkeypatch.setattr(clients, "mongo", lambda: client["away"])
+        yield
+
+
+def test_healthz_asks_no_store(no_mongodb: None, settings: Any) -> None:
+    settings.REDIS_URL = "redis://127.0.0.1:1/0"
+    answer = Client().get("/healthz")
+    assert (answer.status_code, answer.content) == (200, b"ok\n")
+
+
+def test_readyz_says_that_both_stores_answer() -> None:
+    answer = Client().get("/readyz")
+    body = answer.json()
+    assert (answer.status_code, body["ready"], body["degraded"]) == (200, True, False)
+    assert (body["mongodb"], body["redis"]) == ("ok", "ok")
+
+
+def test_without_redis_it_is_ready_but_degraded(settings: Any) -> None:
+    settings.REDIS_URL = "redis://127.0.0.1:1/0"
+    answer = Client().get("/readyz")
+    body = answer.json()
+    assert (answer.status_code, body["degraded"], body["redis"]) == (200, True, "down")
+    assert "safe in MongoDB" in body["meaning"]
+
+
+def test_without_mongodb_it_is_not_ready(no_mongodb: None) -> None:
+    answer = Client().get("/readyz")
+    assert (answer.status_code, answer.json()["mongodb"]) == (503, "down")
+    assert "127.0.0.1" not in answer.content.decode()
+
+
+def test_without_an_index_it_is_not_ready() -> None:
+    collection("jobs").drop_index("lane")
+    answer = Client().get("/readyz")
+    assert (answer.status_code, answer.json()["mongodb"]) == (503, "not migrated")
+
+
+def test_only_reading_is_allowed() -> None:
+    for path in ("/healthz", "/readyz"):
+        assert Client().post(path).status_code == 405
+
+
+def numbers(text: str) -> dict[tuple[str, tuple[str, ...]], float]:
+    return {
+        (sample.name, tuple(sample.labels.values())): sample.value
+        for family in text_string_to_metric_families(text)
+        for sample in family.samples
+    }
+
+
+def test_the_metrics_are_the_numbers_of_the_queue() -> None:
+    dead()
+    submitted(queue="mail")
+    services.pause("mail", actor="x")
+    selectors.forget_stats()
+    answer = api("viewer").client.get("/metrics", headers={"Accept": "text/plain;q=0.5,*/*;q=0.1"})
+    assert answer["Content-Type"].startswith("text/plain; version=")
+    found = numbers(answer.content.decode())
+    assert found["taskqueue_jobs", ("dead",)] == 1
+    assert found["taskqueue_lane_jobs", ("mail", "high")] == 1
+    assert found["taskqueue_lane_oldest_age_seconds", ("mail", "high")] >= 0
+    assert found["taskqueue_lane_oldest_age_seconds", ("default", "low")] == 0
+    assert found["taskqueue_queue_paused", ("mail",)] == 1
+    assert found["taskqueue_queue_paused", ("default",)] == 0
+    assert found["taskqueue_workers", ("live",)] == 0
+    assert [value for (name, _), value in found.items() if name == "taskqueue_build_info"] == [1]
+
+
+def test_metrics_without_mongodb_are_a_503(no_mongodb: None) -> None:
+    selectors.forget_stats()
+    assert problem(api("viewer").client.get("/metrics"), 503)["code"] == "store_down"

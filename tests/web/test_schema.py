@@ -1,0 +1,50 @@
+"""The API's description of itself."""
+
+import io
+
+import pytest
+import yaml
+from django.core.management import call_command
+
+from jobs.api_urls import urlpatterns
+from tests.web.actors import api
+
+pytestmark = pytest.mark.usefixtures("web")
+
+
+def test_the_description_is_valid_and_complete() -> None:
+    out = io.StringIO()
+    options = {"validate": True, "fail_on_warn": True, "custom_settings": "jobs.api.OPENAPI"}
+    call_command("spectacular", stdout=out, **options)
+    described = yaml.safe_load(out.getvalue())
+    routes = {
+        f"/api/{pattern.pattern}".replace("<str:", "{").replace(">", "}")
+        for pattern in urlpatterns
+        if str(pattern.pattern).startswith("v1/") and str(pattern.pattern) != "v1/"
+    }
+    assert routes == {path for path in described["paths"] if path.startswith("/api/v1/")}
+    submit = described["paths"]["/api/v1/jobs/"]["post"]
+    assert {"201", "400", "401", "403", "413", "415", "503"} == set(submit["responses"])
+    assert list(submit["responses"]["400"]["content"]) == ["application/problem+json"]
+    assert "token" in described["components"]["securitySchemes"]
+
+
+def test_an_answer_is_as_described() -> None:
+    jsonschema = pytest.importorskip("jsonschema")
+    caller = api()
+    described = caller.client.get("/api/schema/?format=json").json()
+    body = {"type": "send_email", "payload": {"to": "a@example.org", "subject": "Hi"}}
+    job = caller.post("jobs/", body).json()
+    for name, value in (("JobShape", job), ("JobRequest", body)):
+        schema = {"$ref": f"#/components/schemas/{name}", "components": described["components"]}
+        jsonschema.validate(value, schema)
+
+
+def test_the_pages_about_it_load_nothing_from_elsewhere() -> None:
+    client = api("viewer").client
+    for path in ("/api/docs/", "/api/redoc/"):
+        page = client.get(path).content.decode()
+        assert "/static/drf_spectacular_sidecar/" in page
+        assert 'src="http' not in page
+        assert 'href="http' not in page
+        assert "cdn" not in page
