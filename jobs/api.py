@@ -9,6 +9,7 @@ from django.urls import Resolver404, resolve
 from django.views.decorators.csrf import csrf_exempt
 from drf_spectacular.extensions import OpenApiAuthenticationExtension
 from drf_spectacular.utils import OpenApiParameter, OpenApiResponse, extend_schema
+from drf_spectacular.views import SpectacularRedocView
 from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.reverse import reverse
@@ -303,6 +304,12 @@ def elsewhere(request: HttpRequest, path: str) -> HttpResponseBase:
         return problems.response(problems.Problem(404, "There is nothing at this address."))
     answer: HttpResponseBase = match.func(request, *match.args, **match.kwargs)
     return answer
+
+
+class Redoc(SpectacularRedocView):  # type: ignore[misc]
+    """The description as a page to read; without the fonts that its own template fetches."""
+
+    template_name = "api/redoc.html"
 
 
 class ApiTokenScheme(OpenApiAuthenticationExtension):  # type: ignore[misc]

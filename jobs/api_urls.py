@@ -1,7 +1,7 @@
 """The addresses under /api/."""
 
 from django.urls import path
-from drf_spectacular.views import SpectacularAPIView, SpectacularRedocView, SpectacularSwaggerView
+from drf_spectacular.views import SpectacularAPIView, SpectacularSwaggerView
 
 from jobs import api
 
@@ -10,7 +10,7 @@ urlpatterns = [
     path("", api.Versions.as_view(), name="versions"),
     path("schema/", SpectacularAPIView.as_view(custom_settings=api.OPENAPI), name="schema"),
     path("docs/", SpectacularSwaggerView.as_view(url_name="api:schema"), name="docs"),
-    path("redoc/", SpectacularRedocView.as_view(url_name="api:schema"), name="redoc"),
+    path("redoc/", api.Redoc.as_view(url_name="api:schema"), name="redoc"),
     path("v1/", api.Endpoints.as_view(), name="v1"),
     path("v1/jobs/", api.Jobs.as_view(), name="jobs"),
     path("v1/jobs/bulk/", api.Bulk.as_view(), name="bulk"),

@@ -132,7 +132,7 @@ class Worker(models.Model):
 class Queue(models.Model):
     """A named line of jobs; known from its first job or worker on."""
 
-    name = models.CharField(max_length=64, primary_key=True)
+    name = models.CharField(max_length=64, primary_key=True, db_column="_id")
     paused_at = models.DateTimeField(null=True)
     paused_by = models.CharField(max_length=150, null=True)
 

@@ -113,7 +113,7 @@ def _of_queue(exc: Exception) -> Problem | None:
     for kind, status in STATUSES.items():
         if isinstance(exc, kind):
             faults = exc.errors if isinstance(exc, InvalidRequest) else ()
-            detail = "Nothing was stored; see errors." if faults else str(exc)
+            detail = "Nothing was done; see errors." if faults else str(exc)
             return Problem(status, detail, exc.code, faults)
     return None
 

@@ -27,7 +27,7 @@ class Lane:
 
 
 # A payload has no other fields than the signature's, and no number that JSON cannot say.
-SCHEMA_CONFIG = ConfigDict(extra="forbid", allow_inf_nan=False, arbitrary_types_allowed=False)
+SCHEMA_CONFIG = ConfigDict(extra="forbid", allow_inf_nan=False, ser_json_inf_nan="constants")
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -165,7 +165,8 @@ def claim(ids: Sequence[ObjectId], worker: ObjectId) -> list[ClaimedJob]:
     _claim_once(jobs, ids, worker, batch)
     held = jobs.find({"_id": {"$in": list(ids)}, "batch": batch}, CLAIM_FIELDS)
     by_id = {document["_id"]: _claimed(document) for document in held}
-    return [by_id[id] for id in ids if id in by_id]
+    # A lane may hold an id twice: the job is still taken once.
+    return [by_id[id] for id in dict.fromkeys(ids) if id in by_id]
 
 
 def _claim_once(jobs: Any, ids: Sequence[ObjectId], worker: ObjectId, batch: ObjectId) -> None:
@@ -212,7 +213,7 @@ def record(worker: ObjectId, ends: Sequence[End]) -> list[End]:
     ids = [end.id for end in ends]
     mine = {
         "_id": {"$in": ids},
-        **_from(*{end.status for end in ends}),
+        **_from(*{end.status for end in ends}, only=[State.RUNNING]),
         "worker": worker,
         "$expr": {"$eq": ["$claim", _looked_up(ids, [end.claim for end in ends])]},
     }

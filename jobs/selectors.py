@@ -25,6 +25,7 @@ from jobs.states import State
 PAGE_SIZE = 50
 MAX_PAGE_SIZE = 200
 SNAPSHOT_SECONDS = 1.0  # viewers within that time share one set of counts
+LARGE = ("payload", "result", "attempts")  # a list leaves them in MongoDB until they are asked for
 QUERY_MILLISECONDS = 5_000  # a question may not hold up the store for longer
 FROZEN_SECONDS = 3600  # how long a previewed set may be acted upon
 
@@ -59,7 +60,7 @@ def jobs(chosen: JobFilter, *, cursor: str = "", size: int = PAGE_SIZE) -> Page:
     query = _narrowed(chosen)
     if cursor:
         query = query.filter(id__lt=_read_cursor(cursor))
-    found = list(query.order_by("-id")[: min(size, MAX_PAGE_SIZE) + 1])
+    found = list(query.defer(*LARGE).order_by("-id")[: min(size, MAX_PAGE_SIZE) + 1])
     page = found[: min(size, MAX_PAGE_SIZE)]
     return Page(page, _cursor(page[-1].id) if len(found) > len(page) else None)
 
@@ -70,7 +71,7 @@ def _jobs() -> QuerySet[Job]:
 
 
 def newer_cursor(chosen: JobFilter, page: Page) -> str | None:
-    """Return the cursor of the page before `page`; empty is the first one, `None` if there is none."""
+    """Return the cursor of the page before `page`; `""`: the first; `None`: no such page."""
     if not page.jobs:
         return ""
     newer = _narrowed(chosen).filter(id__gt=page.jobs[0].id).order_by("id")
@@ -257,7 +258,7 @@ def preview_dead(*, type: str = "", queue: str = "") -> FrozenSet:
     selection = {name: value for name, value in (("type", type), ("queue", queue)) if value}
     query = _narrowed(chosen).filter(finished_at__lte=until)
     token = signing.dumps({**selection, "until": until.isoformat()}, salt="dead")
-    return FrozenSet(query.count(), list(query.order_by("-id")[:10]), token)
+    return FrozenSet(query.count(), list(query.defer(*LARGE).order_by("-id")[:10]), token)
 
 
 def frozen_dead(token: str) -> dict[str, Any]:
@@ -289,7 +290,8 @@ def workers(*, ended: bool = True) -> list[WorkerView]:
     query = Worker.objects.all() if ended else Worker.objects.filter(ended_at=None)
     now = repository.now()
     held: dict[ObjectId, list[Job]] = {}
-    for running in Job.objects.filter(status=State.RUNNING.value).order_by("started_at")[:500]:
+    busy = Job.objects.filter(status=State.RUNNING.value).defer(*LARGE).order_by("started_at")
+    for running in busy[:500]:
         held.setdefault(running.worker, []).append(running)
     views = [_worker_view(worker, now, held.get(worker.id, [])) for worker in query]
     return sorted(views, key=lambda view: (view.state != "live", view.worker.id))
@@ -303,7 +305,7 @@ def _worker_view(worker: Worker, now: datetime, running: list[Job]) -> WorkerVie
 
 
 def worker_names(ids: Sequence[ObjectId]) -> dict[ObjectId, str]:
-    """Return host and process of these workers; those that ended long ago are not known any more."""
+    """Return host and process of these workers; those that ended long ago are forgotten."""
     return {worker.id: str(worker) for worker in Worker.objects.filter(id__in=list(ids))}
 
 

@@ -1,5 +1,6 @@
 """Every verb. API, pages, commands and workers change jobs through here and nowhere else."""
 
+import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
@@ -160,6 +161,7 @@ def _faults(request: Request, now: datetime) -> Iterable[FieldError]:
 def _payload(job_type: JobType[..., Any], payload: Mapping[str, Any]) -> dict[str, Any]:
     try:
         checked = job_type.validate(payload)
+        json.dumps(checked, allow_nan=False)
         size = storable_size(checked)
     except ValueError as error:
         raise InvalidRequest(FieldError("payload", str(error))) from None
@@ -385,7 +387,8 @@ def reap(lost_seconds: float) -> int:
     for worker in repository.lost_holders(lost_seconds):
         held = repository.held_by(worker)
         error = f"Its worker gave no sign of life for {lost_seconds:g} s."
-        _record_and_push(worker, [crash(job, outcome="lost", error=error) for job in held])
+        ends = [crash(job, outcome="lost", error=error) for job in held]
+        lanes.push_at_head(_record_deaths(worker, ends))
         total += len(held)
     for worker in repository.silent_workers(lost_seconds):
         repository.end_worker(worker, f"lost: no sign of life for {lost_seconds:g} s")
@@ -413,8 +416,9 @@ def bury(worker: ObjectId, reason: str, running: Sequence[Execution], *, blame: 
     for execution in charged if blame else ():
         if job := repository.find_held(worker, execution.id, execution.claim):
             ends.append(_death(job, reason, overdue=execution.overdue))
-    _record_and_push(worker, ends)
+    crashed = _record_deaths(worker, ends)
     give_back(worker)
+    lanes.push_at_head(crashed)  # last in, first out: they were taken before what waited
     repository.end_worker(worker, reason)
 
 
@@ -425,12 +429,13 @@ def _death(job: ClaimedJob, reason: str, *, overdue: bool) -> End:
     return crash(job, error=f"The worker died while running it: {reason}.")
 
 
-def _record_and_push(worker: ObjectId, ends: Sequence[End]) -> None:
+def _record_deaths(worker: ObjectId, ends: Sequence[End]) -> list[Hint]:
+    """Record them, and return where those stand that are pending again."""
     if not ends:
-        return
+        return []
     refused = {end.id for end in record(worker, ends)}
     pending = [end.id for end in ends if end.status is State.PENDING and end.id not in refused]
-    lanes.push_at_head(repository.hints(pending))
+    return repository.hints(pending)
 
 
 def timeout_seconds(type: str) -> float:

@@ -1,8 +1,11 @@
 """GET /api/v1/jobs/."""
 
 import pytest
+from pymongo.errors import ExecutionTimeout
 
-from tests.web.actors import api, dead, fields, submitted
+from jobs import selectors
+from jobs.errors import StoreDown
+from tests.web.actors import api, dead, fields, problem, submitted
 
 pytestmark = pytest.mark.usefixtures("web")
 
@@ -69,3 +72,15 @@ def test_a_list_leaves_the_large_parts_to_the_job_itself() -> None:
     submitted()
     (job,) = api("viewer").get("jobs/").json()["results"]
     assert not {"payload", "result", "attempts"} & set(job)
+
+
+def test_a_question_that_takes_too_long_says_how_to_ask_a_shorter_one(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def slow(*_: object, **__: object) -> None:
+        raise StoreDown("slow") from ExecutionTimeout("operation exceeded time limit")
+
+    monkeypatch.setattr(selectors, "jobs", slow)
+    answer = problem(api("viewer").get("jobs/"), 503)
+    assert answer["code"] == "too_slow"
+    assert "Narrow" in answer["detail"]

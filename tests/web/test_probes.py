@@ -62,7 +62,7 @@ def test_only_reading_is_allowed() -> None:
 
 def numbers(text: str) -> dict[tuple[str, tuple[str, ...]], float]:
     return {
-        (sample.name, tuple(sample.labels.values())): sample.value
+        (sample.name, tuple(value for _, value in sorted(sample.labels.items()))): sample.value
         for family in text_string_to_metric_families(text)
         for sample in family.samples
     }
@@ -77,9 +77,9 @@ def test_the_metrics_are_the_numbers_of_the_queue() -> None:
     assert answer["Content-Type"].startswith("text/plain; version=")
     found = numbers(answer.content.decode())
     assert found["taskqueue_jobs", ("dead",)] == 1
-    assert found["taskqueue_lane_jobs", ("mail", "high")] == 1
-    assert found["taskqueue_lane_oldest_age_seconds", ("mail", "high")] >= 0
-    assert found["taskqueue_lane_oldest_age_seconds", ("default", "low")] == 0
+    assert found["taskqueue_lane_jobs", ("high", "mail")] == 1
+    assert found["taskqueue_lane_oldest_age_seconds", ("high", "mail")] >= 0
+    assert found["taskqueue_lane_oldest_age_seconds", ("low", "default")] == 0
     assert found["taskqueue_queue_paused", ("mail",)] == 1
     assert found["taskqueue_queue_paused", ("default",)] == 0
     assert found["taskqueue_workers", ("live",)] == 0

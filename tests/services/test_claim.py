@@ -1,0 +1,59 @@
+from bson import ObjectId
+
+from jobs import lanes, repository, services
+from jobs.registry import Lane
+from jobs.repository import Hint
+from tests.services.conftest import WORKER, stored
+
+
+def ids(jobs):
+    return [str(job.id) for job in jobs]
+
+
+def test_jobs_are_taken_in_strict_priority_and_in_order(claim):
+    low, high, medium = (
+        [services.enqueue("echo", {}, priority=priority) for _ in range(3)]
+        for priority in ("low", "high", "medium")
+    )
+    assert ids(claim(4)) == [*high, medium[0]]
+    assert ids(claim(10)) == [*medium[1:], *low]
+
+
+def test_a_claim_is_numbered_and_names_its_worker(claim):
+    id = services.enqueue("urgent", {"to": "a"})
+    (job,) = claim(queues=["mail"])
+    assert (job.claim, job.attempt, job.max_attempts) == (1, 1, 2)
+    assert stored(id)["worker"] == WORKER
+    assert stored(id)["started_at"] is not None
+
+
+def test_of_two_workers_with_the_same_hint_one_gets_the_job(claim):
+    services.enqueue("echo", {})
+    (job,) = claim()
+    lanes.push([Hint(job.id, job.lane)] * 3)
+    assert claim(worker=ObjectId()) == []
+    assert claim() == []
+    assert stored(job.id)["claim"] == 1
+
+
+def test_hints_of_nothing_are_thrown_away(claim):
+    lanes.push([Hint(ObjectId(), Lane("default", "high"))])
+    id = services.enqueue("echo", {})
+    assert ids(claim()) == [id]
+
+
+def test_only_the_asked_queues_are_served(claim):
+    services.enqueue("echo", {}, queue="other")
+    id = services.enqueue("echo", {})
+    assert ids(claim()) == [id]
+
+
+def test_a_claim_whose_reply_was_lost_takes_nothing_twice(claim, monkeypatch):
+    services.enqueue("echo", {})
+    (job,) = claim()
+    services.give_back(WORKER)
+    batch = ObjectId()
+    monkeypatch.setattr(repository, "ObjectId", lambda: batch)
+    for _ in range(2):  # the same write twice, as after a lost reply
+        repository._claim_once(repository.collection("jobs"), [job.id], WORKER, batch)
+    assert stored(job.id)["claim"] == 2

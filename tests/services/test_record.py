@@ -1,0 +1,124 @@
+import time
+
+from bson import ObjectId
+
+from jobs import services
+from jobs.states import State
+from tests.services.conftest import WORKER, in_state, stored
+
+
+def finished(job, **result):
+    now = time.monotonic()
+    return services.completion(job, started=now - 1.5, ended=now, **result)
+
+
+def failed(job, **details):
+    now = time.monotonic()
+    details = {"error": "no", "error_type": "ValueError", "traceback": "Traceback …", **details}
+    return services.failure(job, started=now - 0.5, ended=now, **details)
+
+
+def test_a_group_of_different_ends_is_one_write(claim):
+    for _ in range(3):
+        services.enqueue("echo", {})
+    good, bad, lethal = claim()
+    ends = [finished(good, result={"n": 1}), failed(bad), services.crash(lethal, error="boom")]
+    assert services.record(WORKER, ends) == []
+    assert stored(good.id)["result"] == {"n": 1}
+    assert stored(good.id)["expire_at"] > stored(good.id)["finished_at"]
+    assert stored(bad.id)["status"] == "retrying"
+    assert (stored(lethal.id)["status"], stored(lethal.id)["crashes"]) == ("pending", 1)
+    assert stored(lethal.id)["attempt"] == 0
+
+
+def test_an_attempt_tells_when_by_whom_and_how(claim):
+    id = services.enqueue("echo", {})
+    services.record(WORKER, [failed(claim()[0])])
+    (attempt,) = stored(id)["attempts"]
+    assert (attempt["attempt"], attempt["claim"], attempt["worker"]) == (1, 1, WORKER)
+    assert (attempt["outcome"], attempt["error_type"]) == ("failed", "ValueError")
+    seconds = (attempt["ended_at"] - attempt["started_at"]).total_seconds()
+    assert abs(seconds - 0.5) < 0.01
+    waits = (stored(id)["run_at"] - attempt["ended_at"]).total_seconds()
+    assert 2 <= waits <= 2.3
+
+
+def test_the_last_attempt_leads_to_the_dead_letters(claim):
+    id = services.enqueue("echo", {}, max_attempts=1)
+    services.record(WORKER, [failed(claim()[0])])
+    dead = stored(id)
+    assert (dead["status"], dead["error"], dead["expire_at"]) == ("dead", "no", None)
+    assert dead["finished_at"] is not None
+
+
+def test_a_job_types_own_backoff_counts(claim):
+    id = services.enqueue("urgent", {"to": "a"})
+    services.record(WORKER, [failed(claim(queues=["mail"])[0])])
+    wait = stored(id)["run_at"] - stored(id)["attempts"][0]["ended_at"]
+    assert 1 <= wait.total_seconds() <= 1.2
+
+
+def test_three_crashes_are_enough():
+    job = in_state(State.RUNNING)
+    last = services.crash(services.replace(job, crashes=2), error="boom")
+    assert last.status is State.DEAD
+    assert services.crash(services.replace(job, crashes=1), error="boom").status is State.PENDING
+
+
+def test_the_same_end_written_twice_counts_once(claim):
+    id = services.enqueue("echo", {})
+    end = finished(claim()[0], result=1)
+    assert services.record(WORKER, [end]) == []
+    assert services.record(WORKER, [end]) == []
+    assert len(stored(id)["attempts"]) == 1
+
+
+def test_a_zombies_end_is_refused_and_the_truth_stays(claim):
+    id = services.enqueue("echo", {})
+    (zombie,) = claim()
+    services.give_back(WORKER)
+    (second,) = claim(worker=ObjectId())
+    before = stored(id)
+    refused = services.record(WORKER, [finished(zombie, result="stale")])
+    assert [end.claim for end in refused] == [1]
+    assert stored(id) == before
+    assert second.claim == 2
+
+
+def test_an_old_claim_of_the_same_worker_is_a_zombie_too(claim):
+    id = services.enqueue("echo", {})
+    (first,) = claim()
+    services.give_back(WORKER)
+    (second,) = claim()
+    ends = [finished(first, result="stale"), finished(second, result="true")]
+    refused = services.record(WORKER, [ends[0]])
+    assert [end.claim for end in refused] == [1]
+    assert services.record(WORKER, [ends[1]]) == []
+    assert stored(id)["result"] == "true"
+
+
+def test_the_end_of_a_cancelled_job_is_refused(claim):
+    id = services.enqueue("echo", {})
+    (job,) = claim()
+    services.cancel(id, actor="test")
+    assert len(services.record(WORKER, [finished(job)])) == 1
+    assert stored(id)["status"] == "cancelled"
+
+
+def test_results_with_hostile_names_are_kept_as_they_are(claim):
+    value = {"$set": {"status": "dead"}, "a.b": ["$$NOW", "$status"], "": None}
+    id = services.enqueue("echo", {})
+    services.record(WORKER, [finished(claim()[0], result=value)])
+    assert stored(id)["result"] == value
+
+
+def test_the_history_keeps_the_newest_attempts(monkeypatch):
+    from jobs import repository
+
+    monkeypatch.setattr(repository, "KEPT_ATTEMPTS", 2)
+    job = in_state(State.RUNNING)
+    for claim in (3, 4, 5):
+        end = services.crash(services.replace(job, claim=claim), error=str(claim))
+        services.record(WORKER, [end])
+        repository.claim([job.id], WORKER)
+    assert [attempt["claim"] for attempt in stored(job.id)["attempts"]] == [4, 5]

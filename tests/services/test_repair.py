@@ -1,0 +1,85 @@
+from datetime import timedelta
+
+import pytest
+
+from jobs import clients, lanes, repository, services
+from jobs.clients import collection
+from jobs.registry import Lane
+from jobs.repository import Hint
+from jobs.services import Request
+
+MEDIUM = Lane("default", "medium")
+
+
+@pytest.fixture(autouse=True)
+def _no_grace(monkeypatch):
+    monkeypatch.setattr(services, "REPAIR_GRACE", timedelta(0))
+
+
+def fill(count):
+    """Jobs with distinct places in line."""
+    ids = services.enqueue_many([Request(type="echo", payload={})] * count)
+    start = repository.now() - timedelta(hours=1)
+    for place, id in enumerate(ids):
+        at = {"enqueued_at": start + timedelta(seconds=place)}
+        collection("jobs").update_one({"_id": services.ObjectId(id)}, {"$set": at})
+    return ids
+
+
+def lane():
+    return clients.redis().lrange(lanes.key(MEDIUM), 0, -1)[::-1]
+
+
+def repaired(**options):
+    return services.repair("default", **options)[MEDIUM]
+
+
+def test_an_emptied_lane_is_filled_again_oldest_first():
+    ids = fill(20)
+    clients.redis().delete(lanes.key(MEDIUM))
+    assert repaired() == 20
+    assert lane() == ids
+    assert repaired() == 0
+
+
+def test_lost_ids_go_to_the_head_and_what_is_there_stays():
+    ids = fill(10)
+    for id in ids[:4]:
+        clients.redis().lrem(lanes.key(MEDIUM), 0, id)
+    assert repaired() == 4
+    assert lane() == ids
+
+
+def test_a_whole_lane_needs_nothing():
+    fill(5)
+    assert repaired() == 0
+
+
+def test_it_pushes_in_bounded_batches(monkeypatch):
+    monkeypatch.setattr(services, "REPAIR_BATCH", 7)
+    ids = fill(20)
+    clients.redis().delete(lanes.key(MEDIUM))
+    assert repaired() == 7
+    assert lane() == ids[:7]
+
+
+def test_stale_hints_at_the_head_hide_nothing():
+    ids = fill(3)
+    clients.redis().delete(lanes.key(MEDIUM))
+    lanes.push([Hint(services.ObjectId(), MEDIUM)] * 60)
+    assert repaired() == 3
+    assert lane()[:3] == ids
+
+
+def test_a_dry_run_counts_and_changes_nothing():
+    fill(3)
+    clients.redis().delete(lanes.key(MEDIUM))
+    assert repaired(dry_run=True) == 3
+    assert lane() == []
+
+
+def test_a_job_that_was_accepted_a_moment_ago_is_left_to_its_own_push(monkeypatch):
+    monkeypatch.setattr(services, "REPAIR_GRACE", timedelta(seconds=60))
+    services.enqueue("echo", {})
+    clients.redis().delete(lanes.key(MEDIUM))
+    assert repaired() == 0

@@ -1,0 +1,105 @@
+"""What people do: requeue, cancel, pause; each leaves its line in the audit."""
+
+import pytest
+from bson import ObjectId
+
+from jobs import selectors, services
+from jobs.clients import collection
+from jobs.errors import IllegalMove, InvalidRequest, NotFound
+from jobs.states import State
+from tests.services.conftest import in_state, stored
+
+
+def test_a_requeued_job_keeps_what_it_is_and_starts_over(claim):
+    job = in_state(State.DEAD)
+    collection("jobs").update_one({"_id": job.id}, {"$set": {"attempt": 4, "crashes": 1}})
+    before = stored(job.id)
+    services.requeue(str(job.id), actor="ada")
+    after = stored(job.id)
+    assert (after["attempt"], after["crashes"], after["status"]) == (0, 0, "pending")
+    assert [after[name] for name in ("type", "payload", "priority", "queue", "claim")] == [
+        before[name] for name in ("type", "payload", "priority", "queue", "claim")
+    ]
+    assert claim()[0].id == job.id
+    (entry,) = selectors.audit()
+    assert (entry.actor, entry.action, entry.target) == ("ada", "requeue", str(job.id))
+
+
+def test_a_cancelled_job_is_never_claimed_and_is_deleted_in_time(claim):
+    id = services.enqueue("echo", {})
+    services.cancel(id, actor="ada")
+    assert claim() == []
+    assert stored(id)["expire_at"] is not None
+
+
+@pytest.mark.parametrize("verb", [services.requeue, services.cancel])
+def test_what_does_not_exist_is_said_so(verb):
+    with pytest.raises(NotFound):
+        verb(str(ObjectId()), actor="ada")
+    with pytest.raises(InvalidRequest):
+        verb("nonsense", actor="ada")
+
+
+def test_two_operators_who_requeue_the_same_job_do_it_once(claim):
+    job = in_state(State.DEAD)
+    services.requeue(str(job.id), actor="ada")
+    with pytest.raises(IllegalMove, match="pending"):
+        services.requeue(str(job.id), actor="bob")
+    assert len(claim()) == 1
+
+
+def test_a_bulk_requeue_takes_exactly_the_previewed_set():
+    frozen = [in_state(State.DEAD) for _ in range(3)]
+    other = in_state(State.DEAD)
+    now = services.repository.now()
+    collection("jobs").update_many({}, {"$set": {"finished_at": now}})
+    collection("jobs").update_one({"_id": other.id}, {"$set": {"type": "urgent"}})
+    preview = selectors.preview_dead(type="echo")
+    assert (preview.count, len(preview.sample)) == (3, 3)
+    late = in_state(State.DEAD)
+    collection("jobs").update_one(
+        {"_id": late.id}, {"$set": {"finished_at": services.repository.now()}}
+    )
+    selection = selectors.frozen_dead(preview.token)
+    assert services.requeue_dead(selection, actor="ada") == 3
+    assert services.requeue_dead(selection, actor="ada") == 0
+    assert {stored(job.id)["status"] for job in frozen} == {"pending"}
+    assert {stored(job.id)["status"] for job in (other, late)} == {"dead"}
+
+
+def test_a_forged_or_changed_token_is_refused():
+    token = selectors.preview_dead().token
+    for bad in ("", "x", token[:-2], token.replace(":", ";", 1)):
+        with pytest.raises(InvalidRequest):
+            selectors.frozen_dead(bad)
+
+
+def test_a_queue_is_paused_by_somebody_and_resumed():
+    services.enqueue("echo", {})
+    services.pause("default", actor="ada")
+    assert services.paused_queues() == {"default"}
+    (queue,) = selectors.queues()
+    assert (queue.name, queue.paused_by) == ("default", "ada")
+    services.resume("default", actor="ada")
+    assert services.paused_queues() == set()
+    with pytest.raises(NotFound):
+        services.pause("nope", actor="ada")
+
+
+def test_given_back_jobs_keep_their_place_at_the_head(claim):
+    ids = [services.enqueue("echo", {}) for _ in range(4)]
+    claim(2)
+    assert services.give_back(services.ObjectId()) == 0
+    from tests.services.conftest import WORKER
+
+    assert services.give_back(WORKER) == 2
+    assert [str(job.id) for job in claim()] == ids
+
+
+def test_due_jobs_are_promoted_to_the_end_of_their_lane(claim):
+    waiting = in_state(State.RETRYING)
+    collection("jobs").delete_many({"_id": {"$ne": waiting.id}})
+    first = services.enqueue("echo", {})
+    assert services.promote() == 1
+    claimed = [str(job.id) for job in claim()]
+    assert claimed[-1] == str(waiting.id) or claimed == [str(waiting.id), first]

@@ -1,0 +1,148 @@
+from datetime import timedelta
+
+import pytest
+from bson import ObjectId
+
+from jobs import repository, selectors, services
+from jobs.clients import collection, mongo
+from jobs.errors import InvalidRequest, NotFound
+from jobs.selectors import JobFilter
+from jobs.states import State
+
+pytestmark = pytest.mark.usefixtures("stores")
+
+
+def fill(count=5, **chosen):
+    request = services.Request(type="process_data", payload=PAYLOAD, **chosen)
+    return services.enqueue_many([request] * count)
+
+
+PAYLOAD = {"action": "describe", "records": [{"a": 1}]}
+
+
+def set_status(ids, status):
+    objects = {"_id": {"$in": [ObjectId(id) for id in ids]}}
+    collection("jobs").update_many(objects, {"$set": {"status": status}})
+
+
+def test_pages_are_newest_first_without_gaps_or_repeats():
+    ids = fill(7)
+    seen, cursor = [], ""
+    while cursor is not None:
+        page = selectors.jobs(JobFilter(), cursor=cursor, size=3)
+        seen += [str(job.id) for job in page.jobs]
+        fill(1)  # arrivals do not shift the pages
+        cursor = page.next_cursor
+    assert seen == ids[::-1]
+
+
+def test_filters_narrow_and_q_finds_an_id_a_type_or_a_tag():
+    (tagged,) = fill(1, tags=["invoice"], priority="high")
+    (other,) = fill(1, queue="mail")
+    found = {
+        "status=pending": selectors.jobs(JobFilter(status="pending")),
+        "priority": selectors.jobs(JobFilter(priority="high")),
+        "queue": selectors.jobs(JobFilter(queue="mail")),
+        "id": selectors.jobs(JobFilter(q=tagged)),
+        "type": selectors.jobs(JobFilter(q="process_data")),
+        "tag": selectors.jobs(JobFilter(q="invoice")),
+        "none": selectors.jobs(JobFilter(type="send_email")),
+    }
+    ids = {name: {str(job.id) for job in page.jobs} for name, page in found.items()}
+    both = {tagged, other}
+    assert ids == {
+        "status=pending": both,
+        "priority": {tagged},
+        "queue": {other},
+        "id": {tagged},
+        "type": both,
+        "tag": {tagged},
+        "none": set(),
+    }
+
+
+@pytest.mark.parametrize(
+    "bad", [{"status": "x"}, {"priority": "x"}, {"type": "$gt"}, {"q": "a b"}, {"queue": "é"}]
+)
+def test_a_bad_filter_is_named(bad):
+    with pytest.raises(InvalidRequest) as caught:
+        selectors.jobs(JobFilter(**bad))
+    assert {error.field for error in caught.value.errors} == set(bad)
+
+
+@pytest.mark.parametrize("cursor", ["x", "AAAA", "é", "a" * 500, "awUTrQbK3-XSrR__"[:-1]])
+def test_a_bad_cursor_is_refused(cursor):
+    with pytest.raises(InvalidRequest):
+        selectors.jobs(JobFilter(), cursor=cursor)
+
+
+def test_one_job_or_a_clear_answer():
+    (id,) = fill(1)
+    assert str(selectors.job(id).id) == id
+    with pytest.raises(NotFound):
+        selectors.job(str(ObjectId()))
+    with pytest.raises(InvalidRequest):
+        selectors.job("x")
+
+
+def test_counts_by_state_and_lane_are_exact():
+    set_status(fill(4), State.COMPLETED)
+    set_status(fill(2), State.DEAD)
+    fill(3, priority="low")
+    fill(1, queue="mail", priority="high")
+    stats = selectors.stats()
+    counted = {status: count for status, count in stats.by_status.items() if count}
+    assert counted == {"completed": 4, "dead": 2, "pending": 4}
+    assert stats.total == 10
+    depths = {(d.lane.queue, d.lane.priority): d.depth for d in stats.lanes}
+    assert depths == {
+        ("default", "high"): 0,
+        ("default", "medium"): 0,
+        ("default", "low"): 3,
+        ("mail", "high"): 1,
+        ("mail", "medium"): 0,
+        ("mail", "low"): 0,
+    }
+
+
+def test_counts_are_shared_for_a_second():
+    before = selectors.stats()
+    fill(1)
+    assert selectors.stats() is before
+    selectors.forget_stats()
+    assert selectors.stats().total == before.total + 1
+
+
+def test_activity_counts_only_its_period():
+    fill(3)
+    now = repository.now() + timedelta(seconds=1)
+    (row,) = selectors.activity(now - timedelta(hours=1), now)
+    assert (row.type, row.status, row.count) == ("process_data", "pending", 3)
+    assert selectors.activity(now, now + timedelta(hours=1)) == []
+
+
+PLANS = {
+    "lane": {"status": "pending", "queue": "default", "priority": "low"},
+    "due": {"status": {"$in": ["scheduled", "retrying"]}, "run_at": {"$lte": 0}},
+    "held": {"status": "running", "worker": ObjectId()},
+    "by_status": {"status": "dead"},
+    "by_type": {"type": "echo"},
+    "by_tag": {"tags": {"$gt": ""}},
+}
+
+
+@pytest.mark.parametrize("index", PLANS)
+def test_each_index_answers_the_question_it_is_for(index):
+    order = {"due": "run_at", "lane": "enqueued_at"}.get(index, "_id")
+    plan = collection("jobs").find(PLANS[index]).sort(order, -1 if order == "_id" else 1).explain()
+    stages, stage = [], plan["queryPlanner"]["winningPlan"]
+    while stage:
+        stages.append(stage.get("indexName"))
+        stage = stage.get("inputStage") or (stage.get("inputStages") or [None])[0]
+    assert index in stages or index in ("held", "due", "by_tag")
+
+
+def test_mongodb_deletes_what_has_expired_and_nothing_else():
+    indexes = {index["name"]: index for index in mongo()["jobs"].list_indexes()}
+    assert indexes["expiry"]["expireAfterSeconds"] == 0
+    assert indexes["expiry"]["partialFilterExpression"] == {"expire_at": {"$type": "date"}}

@@ -1,0 +1,68 @@
+"""What a page says when it cannot be shown, and that it needs no store to say it."""
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from django.db import DatabaseError
+from django.template.loader import render_to_string
+from django.test import Client
+from pymongo.errors import ServerSelectionTimeoutError
+
+from jobs import selectors
+from jobs.errors import StoreDown
+from tests.web.conftest import FRAGMENT
+
+
+@pytest.mark.parametrize("error", [StoreDown, DatabaseError, ServerSelectionTimeoutError])
+def test_a_store_that_is_down(
+    operator: Client, monkeypatch: pytest.MonkeyPatch, error: type[Exception]
+) -> None:
+    def refuse() -> None:
+        raise error("no answer")
+
+    monkeypatch.setattr(selectors, "stats", refuse)
+    answer = operator.get("/")
+    page = answer.content.decode()
+    assert answer.status_code == 503
+    assert "Nothing that was accepted is lost" in page
+    assert 'href="/readyz"' in page
+    assert answer["Retry-After"] == "5"
+    assert operator.get("/", **FRAGMENT).status_code == 503
+
+
+def test_nobody_can_log_in_without_the_store(
+    web: str, monkeypatch: pytest.MonkeyPatch, client_of: Callable[..., Client]
+) -> None:
+    def refuse(*args: Any, **options: Any) -> None:
+        raise DatabaseError("no answer")
+
+    monkeypatch.setattr("django.contrib.auth.views.LoginView.post", refuse)
+    assert client_of(None).post("/login/", {"username": "a", "password": "b"}).status_code == 503
+
+
+def test_another_error_stays_an_error(operator: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+    def break_() -> None:
+        raise ZeroDivisionError
+
+    monkeypatch.setattr(selectors, "stats", break_)
+    operator.raise_request_exception = False
+    answer = operator.get("/")
+    assert answer.status_code == 500
+    assert "This page failed" in answer.content.decode()
+
+
+def test_unknown_addresses(operator: Client) -> None:
+    answer = operator.get("/no/such/page/")
+    assert answer.status_code == 404
+    assert "No page has this address." in answer.content.decode()
+
+
+def test_a_form_too_large_is_refused(operator: Client) -> None:
+    fields = {f"f{n}": "x" for n in range(1500)}
+    assert operator.post("/jobs/new/", fields).status_code == 400
+
+
+@pytest.mark.parametrize("name", ["500.html", "503.html", "404.html", "403.html", "400.html"])
+def test_the_pages_need_no_request_and_no_store(name: str) -> None:
+    assert "<h1>" in render_to_string(name)
