@@ -20,7 +20,6 @@ from jobs import serializers as shapes
 from jobs.parsers import refuse_chunked
 
 F = TypeVar("F", bound=Callable[..., Any])
-OPENAPI = {"OAS_VERSION": "3.1.1"}  # whose schemas are JSON Schema, as pydantic writes it
 PROBLEMS = {
     400: "The request cannot be accepted as it is; `errors` names each fault.",
     401: "No token and no session, or a wrong one.",

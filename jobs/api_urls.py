@@ -8,7 +8,7 @@ from jobs import api
 app_name = "api"
 urlpatterns = [
     path("", api.Versions.as_view(), name="versions"),
-    path("schema/", SpectacularAPIView.as_view(custom_settings=api.OPENAPI), name="schema"),
+    path("schema/", SpectacularAPIView.as_view(), name="schema"),
     path("docs/", SpectacularSwaggerView.as_view(url_name="api:schema"), name="docs"),
     path("redoc/", api.Redoc.as_view(url_name="api:schema"), name="redoc"),
     path("v1/", api.Endpoints.as_view(), name="v1"),

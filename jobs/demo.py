@@ -8,7 +8,7 @@ from typing import Annotated, Any
 from django.core.files.storage import default_storage
 from pydantic import Field
 
-from jobs import context
+from jobs import context, selectors
 from jobs.registry import job
 
 CAUSES = "causes"  # the folder in the storage
@@ -33,7 +33,7 @@ def sleep(
 
 @job
 def flaky(
-    fail_times: Annotated[int, Field(ge=0, description="How many first attempts fail.")],
+    fail_times: Annotated[int, Field(ge=0, description="How many first executions fail.")],
     cause: Annotated[
         str,
         Field(
@@ -42,15 +42,19 @@ def flaky(
         ),
     ] = "",
 ) -> dict[str, Any]:
-    """Fail the first attempts, then succeed.
+    """Fail the first executions, those before a requeue included, then succeed.
 
     With a `cause`, a person can remove what makes the job fail, and requeue it. Raises
     `StillBroken`, and `LookupError` outside of a job.
     """
-    attempt = context.current().attempt
-    if attempt <= fail_times and (not cause or default_storage.exists(f"{CAUSES}/{cause}")):
-        raise StillBroken(f"Attempt {attempt} was asked to fail.")
-    return {"attempt": attempt}
+    execution = _ended_executions(context.current().job_id) + 1
+    if execution <= fail_times and (not cause or default_storage.exists(f"{CAUSES}/{cause}")):
+        raise StillBroken(f"Execution {execution} was asked to fail.")
+    return {"execution": execution}
+
+
+def _ended_executions(job_id: str) -> int:
+    return len(selectors.job(job_id).attempts)
 
 
 @job

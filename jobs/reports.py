@@ -11,7 +11,6 @@ from typing import Any, Literal
 from django.core.files.base import ContentFile
 from django.core.files.storage import default_storage
 from django.template.loader import render_to_string
-from django.utils import timezone
 
 from jobs import selectors
 from jobs.states import State
@@ -42,10 +41,10 @@ class Table:
 def generate(title: str, report_type: ReportType, hours: float) -> dict[str, Any]:
     """Store a report on the jobs created in the last `hours` as HTML and CSV; say where.
 
-    The clock is this machine's. `jobs` and `by_status` count every job of the period, whatever
+    The clock is MongoDB's. `jobs` and `by_status` count every job of the period, whatever
     the report type lists.
     """
-    until = timezone.now()
+    until = selectors.now()
     period = Period(until - timedelta(hours=hours), until)
     activity = selectors.activity(period.since, period.until)
     table = TABLES[report_type](period, activity)

@@ -30,6 +30,11 @@ QUERY_MILLISECONDS = 5_000  # a question may not hold up the store for longer
 FROZEN_SECONDS = 3600  # how long a previewed set may be acted upon
 
 
+def now() -> datetime:
+    """Return MongoDB's time, the one that every date of a job is in."""
+    return repository.now()
+
+
 # --- jobs -------------------------------------------------------------------------------------
 
 

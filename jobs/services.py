@@ -88,11 +88,12 @@ def _documents(requests: Sequence[Request], now: datetime) -> list[dict[str, Any
     for place, request in enumerate(requests):
         try:
             documents.append(_document(request, now))
-        except TooLarge:
-            raise
         except InvalidRequest as error:
             prefix = f"jobs.{place}." if len(requests) > 1 else ""
-            errors += [replace(fault, field=prefix + fault.field) for fault in error.errors]
+            found = [replace(fault, field=prefix + fault.field) for fault in error.errors]
+            if isinstance(error, TooLarge):
+                raise TooLarge(*found) from None
+            errors += found
     if errors:
         raise InvalidRequest(*errors[:100])
     return documents

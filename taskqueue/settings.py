@@ -42,7 +42,7 @@ def env_list(name: str, default: str) -> list[str]:
 
 
 # --- Where things are -------------------------------------------------------------------------
-DATA_DIR = Path(os.environ.get("DATA_DIR", BASE_DIR / ".data")).resolve()
+DATA_DIR = Path(os.environ.get("DATA_DIR") or BASE_DIR / ".data").resolve()
 
 
 def store_url(name: str, default: str) -> str:
@@ -231,6 +231,7 @@ REST_FRAMEWORK = {
 SPECTACULAR_SETTINGS = {
     "TITLE": "taskqueue",
     "VERSION": "1",
+    "OAS_VERSION": "3.1.1",  # whose schemas are JSON Schema, as pydantic writes it
     "DESCRIPTION": "Submit jobs and steer the queue.",
     "SERVE_PERMISSIONS": ["jobs.authentication.RolePermission"],
     "SWAGGER_UI_DIST": "SIDECAR",

@@ -5,6 +5,8 @@ from django.urls import include, path
 
 from taskqueue import probes
 
+handler500 = "jobs.problems.server_error"
+
 urlpatterns = [
     path("", include("jobs.urls")),
     path("api/", include("jobs.api_urls")),

@@ -16,6 +16,7 @@ import pytest
 from bson import ObjectId
 from django.apps import apps
 from django.conf import settings
+from django.contrib.admin.models import LogEntry
 from django.contrib.auth.models import Group, Permission, User
 from django.contrib.contenttypes.models import ContentType
 from django.contrib.sessions.models import Session
@@ -25,7 +26,7 @@ from jobs import clients, selectors, services
 from taskqueue import embedded
 
 _running = ExitStack()
-WEB_MODELS = (ContentType, Permission, Group, User, Session)
+WEB_MODELS = (LogEntry, ContentType, Permission, Group, User, Session)
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -60,7 +61,11 @@ def _files(tmp_path: Path) -> Iterator[None]:
         "staticfiles": {"BACKEND": "django.contrib.staticfiles.storage.StaticFilesStorage"},
     }
     with override_settings(
-        MEDIA_ROOT=tmp_path / "files", DATA_DIR=tmp_path, STORAGES=storages, SECRET_KEY="test"
+        MEDIA_ROOT=tmp_path / "files",
+        DATA_DIR=tmp_path,
+        STORAGES=storages,
+        SECRET_KEY="test",
+        PASSWORD_HASHERS=["django.contrib.auth.hashers.MD5PasswordHasher"],  # quick
     ):
         yield
 
@@ -71,20 +76,34 @@ def _create(models: Any) -> None:
             editor.create_model(model)
 
 
-@pytest.fixture
-def stores() -> Iterator[str]:
-    """A database with the jobs' indexes and a Redis prefix that no other test has."""
+@pytest.fixture(scope="session")
+def database() -> Iterator[str]:
+    """A database with every collection and index; no other process of the tests has it.
+
+    One a process, emptied for each test: MongoDB holds the files of what is dropped open for a
+    minute, and a thousand databases a minute are more files than it may open.
+    """
     name = f"t_{ObjectId()}"
-    previous = (settings.MONGODB_DATABASE, settings.REDIS_PREFIX)
-    settings.MONGODB_DATABASE, settings.REDIS_PREFIX = name, name
     _connect_to(name)
-    _create(model for model in apps.get_app_config("jobs").get_models())
-    services._know_queue.cache_clear()
-    selectors.forget_stats()
+    _create([*apps.get_app_config("jobs").get_models(), *WEB_MODELS])
     yield name
     connection.connection.drop_database(name)
+
+
+@pytest.fixture
+def stores(database: str) -> Iterator[str]:
+    """An empty database with all indexes, and a Redis prefix that no other test has."""
+    prefix = f"t_{ObjectId()}"
+    previous = (settings.MONGODB_DATABASE, settings.REDIS_PREFIX)
+    settings.MONGODB_DATABASE, settings.REDIS_PREFIX = database, prefix
+    _connect_to(database)
+    for collection in connection.database.list_collection_names():
+        connection.database[collection].delete_many({})
+    services._know_queue.cache_clear()
+    selectors.forget_stats()
+    yield database
     redis = clients.redis()
-    if keys := list(redis.scan_iter(f"{name}:*", count=1000)):
+    if keys := list(redis.scan_iter(f"{prefix}:*", count=1000)):
         redis.delete(*keys)
     settings.MONGODB_DATABASE, settings.REDIS_PREFIX = previous
 
@@ -95,13 +114,6 @@ def _connect_to(name: str) -> None:
     wrapper.connection = None
     vars(wrapper).pop("database", None)
     wrapper.connect()
-
-
-@pytest.fixture
-def web(stores: str) -> str:
-    """The stores, with Django's own collections for users and sessions."""
-    _create(WEB_MODELS)
-    return stores
 
 
 @pytest.fixture

@@ -25,6 +25,7 @@ log = structlog.get_logger(__name__)
 
 TICK_SECONDS = 0.1  # how exactly deadlines are kept
 RESTART_SECONDS = 1.0  # a process that dies at once is not started more often than that
+STEWARD_SECONDS = 8.0  # how long a steward may take over the last reports
 PR_SET_PDEATHSIG = 1  # <linux/prctl.h>
 
 
@@ -174,12 +175,22 @@ class Supervisor:
             os.kill(child.pid, number)
 
     def _stop_steward(self) -> None:
-        """The steward goes last: it still takes back what killed workers held."""
-        for child in self.children.values():
-            os.kill(child.pid, signal.SIGTERM)
-        for pid in self.children:
-            os.waitpid(pid, 0)
+        """The steward goes last: it still takes back what killed workers held.
+
+        While MongoDB is away it cannot, and the steward of another tree reaps them later.
+        """
+        self._signal_all(signal.SIGTERM)
+        deadline = time.monotonic() + STEWARD_SECONDS
+        while self.children:
+            self._sleep()
+            self._bury_children()
+            if time.monotonic() > deadline:
+                self._signal_all(signal.SIGKILL)
         log.info("supervisor.stopped")
+
+    def _signal_all(self, number: int) -> None:
+        for child in self.children.values():
+            os.kill(child.pid, number)
 
 
 def _reason(code: int) -> str:

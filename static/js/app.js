@@ -93,12 +93,12 @@
   htmx.config.timeout = POLL_TIMEOUT;
 
   // A morph leaves alone what a person did to the page since the last one.
-  Idiomorph.defaults.ignoreActiveValue = true;
   Idiomorph.defaults.callbacks.beforeAttributeUpdated = (name, node) =>
     !(name === "open" && node.matches("details, dialog")) &&
     !(name === "checked" && node.matches("[data-keep]"));
   Idiomorph.defaults.callbacks.beforeNodeMorphed = (old, fresh) =>
-    !(old.nodeName === "TIME" && old.dateTime === fresh.dateTime);
+    !(old.nodeName === "TIME" && old.dateTime === fresh.dateTime) &&
+    !(old === document.activeElement && old.matches("input, select, textarea"));
 
   const liveSwitch = byId("live-switch");
   let on = remembered("live") !== "off";

@@ -103,6 +103,13 @@ def test_a_payload_over_the_limit_is_too_large() -> None:
     assert collection("jobs").count_documents({}) == 0
 
 
+def test_a_payload_over_the_limit_among_many_says_which_it_is() -> None:
+    large = Request(type="echo", payload={"value": "x" * 100})
+    with override_settings(JOB_PAYLOAD_MAX_BYTES=100), pytest.raises(TooLarge) as caught:
+        services.enqueue_many([Request(type="echo", payload={}), large])
+    assert [error.field for error in caught.value.errors] == ["jobs.1.payload"]
+
+
 def test_many_are_accepted_together_in_order() -> None:
     ids = services.enqueue_many([Request(type="echo", payload={"value": n}) for n in range(2500)])
     assert lane() == ids

@@ -67,7 +67,7 @@ def environment(stores: str, tmp_path: Path) -> dict[str, str]:
         **os.environ,
         "MONGODB_URI": uri,
         "REDIS_URL": settings.REDIS_URL,
-        "REDIS_PREFIX": stores,
+        "REDIS_PREFIX": settings.REDIS_PREFIX,
         "DATA_DIR": str(tmp_path),
         "DEMO_JOBS": "1",
         "SECRET_KEY": "test",

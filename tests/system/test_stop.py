@@ -1,8 +1,14 @@
 import signal
+import subprocess
+import sys
 import time
+from collections.abc import Iterator
+
+import pytest
 
 from jobs import services
 from jobs.clients import collection
+from taskqueue import embedded
 from tests.system.conftest import fill
 
 
@@ -71,3 +77,21 @@ def test_threads_run_waiting_jobs_side_by_side(tree, all_in):
     first = min(attempt["started_at"] for attempt in ends)
     last = max(attempt["ended_at"] for attempt in ends)
     assert (last - first).total_seconds() < 10
+
+
+@pytest.fixture
+def own_mongodb(environment, tmp_path) -> Iterator[embedded.Stores]:
+    """A MongoDB that this test may end."""
+    stores = embedded.Stores(tmp_path / "own", redis=False)
+    environment["MONGODB_URI"] = stores.start()["MONGODB_URI"]
+    subprocess.run([sys.executable, "manage.py", "migrate", "-v0"], env=environment, check=True)
+    yield stores
+    stores.stop()
+
+
+def test_a_tree_stops_soon_after_its_grace_while_mongodb_is_away(own_mongodb, tree, until):
+    running = tree("--processes", "1", WORKER_GRACE_SECONDS="1")
+    until(lambda: "worker.started" in running.log)
+    own_mongodb.stop()
+    running.signal(signal.SIGTERM)
+    assert running.wait(20) == 0

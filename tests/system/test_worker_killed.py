@@ -2,6 +2,8 @@ import os
 import signal
 import time
 
+from bson import ObjectId
+
 from jobs import services
 from jobs.clients import collection
 from tests.system.conftest import fill
@@ -14,10 +16,12 @@ def worker_of(document):
 def test_a_killed_workers_job_runs_again_within_5_s_and_its_batch_mates_pay_nothing(
     tree, until, all_in, document
 ):
-    fill(300)
+    before = fill(300)
     slow = services.enqueue("sleep", {"seconds": 1.5})
     fill(100)
     tree("--processes", "1")
+    done = {"_id": {"$in": list(map(ObjectId, before))}, "status": "completed"}
+    until(lambda: collection("jobs").count_documents(done) == len(before))
     until(lambda: document(slow)["status"] == "running")
     held = collection("jobs").count_documents({"status": "running"})
     os.kill(worker_of(document(slow))["pid"], signal.SIGKILL)

@@ -4,10 +4,12 @@ import subprocess
 import sys
 from collections import Counter
 from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
 from typing import Any
+from unittest.mock import patch
 
 import pytest
 from django.core.files.base import ContentFile
@@ -39,9 +41,13 @@ def _storage(settings: Settings, tmp_path: Path) -> None:
     settings.MEDIA_ROOT = tmp_path
 
 
-def attempt(number: int) -> Any:
+@contextmanager
+def execution(number: int) -> Iterator[None]:
+    """Run the block as the n-th execution of a job."""
     key = "a" * 24
-    return context.use(Context(job_id=key, attempt=number, claim=number, idempotency_key=key))
+    job = Context(job_id=key, attempt=1, claim=number, idempotency_key=key)
+    with context.use(job), patch("jobs.demo._ended_executions", return_value=number - 1):
+        yield
 
 
 # --- the types --------------------------------------------------------------------------------
@@ -78,32 +84,32 @@ def test_a_sleep_lasts_as_long_as_asked(demo: ModuleType, monkeypatch: pytest.Mo
     assert slept == [2.5]
 
 
-def test_a_flaky_job_fails_its_first_attempts_and_then_succeeds(demo: ModuleType) -> None:
+def test_a_flaky_job_fails_its_first_executions_and_then_succeeds(demo: ModuleType) -> None:
     for number in (1, 2):
-        with attempt(number), pytest.raises(demo.StillBroken, match=f"Attempt {number}"):
+        with execution(number), pytest.raises(demo.StillBroken, match=f"Execution {number}"):
             demo.flaky(2)
-    with attempt(3):
-        assert demo.flaky(2) == {"attempt": 3}
+    with execution(3):
+        assert demo.flaky(2) == {"execution": 3}
 
 
 def test_a_flaky_job_that_never_fails_succeeds_at_once(demo: ModuleType) -> None:
-    with attempt(1):
-        assert demo.flaky(0) == {"attempt": 1}
+    with execution(1):
+        assert demo.flaky(0) == {"execution": 1}
 
 
 def test_a_flaky_job_succeeds_once_its_cause_is_removed(demo: ModuleType) -> None:
     name = default_storage.save("causes/broken-disk", ContentFile(b""))
-    with attempt(1), pytest.raises(demo.StillBroken):
+    with execution(1), pytest.raises(demo.StillBroken):
         demo.flaky(9, "broken-disk")
     default_storage.delete(name)
-    with attempt(1):
-        assert demo.flaky(9, "broken-disk") == {"attempt": 1}
+    with execution(1):
+        assert demo.flaky(9, "broken-disk") == {"execution": 1}
 
 
 def test_a_flaky_job_outlives_its_cause_when_its_failures_are_used_up(demo: ModuleType) -> None:
     default_storage.save("causes/broken-disk", ContentFile(b""))
-    with attempt(2):
-        assert demo.flaky(1, "broken-disk") == {"attempt": 2}
+    with execution(2):
+        assert demo.flaky(1, "broken-disk") == {"execution": 2}
 
 
 def test_a_flaky_job_needs_to_be_a_job(demo: ModuleType) -> None:

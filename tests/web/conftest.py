@@ -25,7 +25,7 @@ def _database(django_db_blocker: DjangoDbBlocker) -> Iterator[None]:
 
 
 @pytest.fixture
-def client_of(web: str) -> Callable[..., Client]:
+def client_of(stores: str) -> Callable[..., Client]:
     """Make a logged-in client of a role; `""` has none, `None` is nobody."""
 
     def make(role: str | None, **options: Any) -> Client:
@@ -51,7 +51,7 @@ def viewer(client_of: Callable[..., Client]) -> Client:
 
 
 @pytest.fixture
-def probe(web: str) -> Iterator[str]:
+def probe(stores: str) -> Iterator[str]:
     """A job type that takes any text; it is called by no page: that would raise."""
 
     @registry.job(name=NAME)

@@ -1,9 +1,7 @@
 """Django's admin looks, and revokes tokens; it changes nothing else."""
 
 import pytest
-from django.contrib.admin.models import LogEntry
 from django.contrib.auth.models import User
-from django.db import connection
 from django.test import Client
 from django.urls import reverse
 
@@ -11,13 +9,11 @@ from jobs import services
 from jobs.models import ApiToken, Job
 from tests.web.actors import Api, dead, submitted, user
 
-pytestmark = pytest.mark.usefixtures("web")
+pytestmark = pytest.mark.usefixtures("stores")
 
 
 @pytest.fixture
 def client() -> Client:
-    with connection.schema_editor() as editor:
-        editor.create_model(LogEntry)
     client = Client()
     client.force_login(User.objects.create_superuser("root"))
     return client

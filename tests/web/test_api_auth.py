@@ -15,7 +15,7 @@ from jobs.authentication import digest, issue_token
 from jobs.models import ApiToken
 from tests.web.actors import MAIL, Api, api, dead, problem, submitted, user
 
-pytestmark = pytest.mark.usefixtures("web")
+pytestmark = pytest.mark.usefixtures("stores")
 
 
 class Row(NamedTuple):

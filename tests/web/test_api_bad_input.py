@@ -10,7 +10,7 @@ from jobs import problems, registry
 from jobs.clients import collection
 from tests.web.actors import MAIL, api, fields, problem, stored
 
-pytestmark = pytest.mark.usefixtures("web")
+pytestmark = pytest.mark.usefixtures("stores")
 GOOD = {"type": "send_email", "payload": MAIL}
 
 

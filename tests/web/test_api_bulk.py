@@ -7,7 +7,7 @@ import pytest
 
 from tests.web.actors import MAIL, api, fields, problem, stored
 
-pytestmark = pytest.mark.usefixtures("web")
+pytestmark = pytest.mark.usefixtures("stores")
 JOB = {"type": "send_email", "payload": MAIL}
 
 

@@ -10,7 +10,7 @@ from jobs import clients, lanes
 from jobs.repository import Lane
 from tests.web.actors import MAIL, Api, api, fields, problem, stored, user
 
-pytestmark = pytest.mark.usefixtures("web")
+pytestmark = pytest.mark.usefixtures("stores")
 
 
 def test_a_submitted_job_is_stored_and_in_its_lane() -> None:

@@ -5,7 +5,7 @@ from django.core import signing
 
 from tests.web.actors import api, dead, fields, submitted
 
-pytestmark = pytest.mark.usefixtures("web")
+pytestmark = pytest.mark.usefixtures("stores")
 
 
 def test_the_list_holds_dead_letters_only_and_can_be_narrowed() -> None:

@@ -8,7 +8,7 @@ from bson import ObjectId
 from jobs import repository, services
 from tests.web.actors import api, dead, fields, problem, submitted
 
-pytestmark = pytest.mark.usefixtures("web")
+pytestmark = pytest.mark.usefixtures("stores")
 
 
 def test_a_job_is_shown_with_its_attempts_and_their_tracebacks() -> None:

@@ -7,7 +7,7 @@ from jobs import selectors
 from jobs.errors import StoreDown
 from tests.web.actors import api, dead, fields, problem, submitted
 
-pytestmark = pytest.mark.usefixtures("web")
+pytestmark = pytest.mark.usefixtures("stores")
 
 
 def test_pages_hold_every_job_once_newest_first_while_others_arrive() -> None:

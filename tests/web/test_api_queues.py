@@ -7,7 +7,7 @@ from bson import ObjectId
 from jobs import selectors, services
 from tests.web.actors import MAIL, api, dead, fields, problem, submitted
 
-pytestmark = pytest.mark.usefixtures("web")
+pytestmark = pytest.mark.usefixtures("stores")
 
 
 def test_stats_count_by_state_and_by_lane() -> None:

@@ -6,7 +6,7 @@ from bson import ObjectId
 from jobs.models import AuditEntry
 from tests.web.actors import Api, api, dead, fields, problem, submitted, user
 
-pytestmark = pytest.mark.usefixtures("web")
+pytestmark = pytest.mark.usefixtures("stores")
 
 
 def test_a_requeued_job_is_pending_again_with_its_priority_and_the_audit_says_who() -> None:

@@ -33,7 +33,7 @@ class _Quiet(WSGIRequestHandler):
 
 
 @pytest.fixture
-def url(web: str) -> Iterator[str]:
+def url(stores: str) -> Iterator[str]:
     """The site on a port of its own, in this process: it sees this test's stores."""
     # Each thread makes its own connection from the settings: they must name this test's database.
     settings = connections["default"].settings_dict
@@ -168,9 +168,13 @@ def test_live_off_asks_for_nothing_and_is_remembered(page: Page, line: Line) -> 
 
 def _requests(page: Page) -> int:
     seen: list[Request] = []
-    page.on("request", seen.append)
+
+    def keep(request: Request) -> None:
+        seen.append(request)
+
+    page.on("request", keep)
     page.wait_for_timeout(POLLS)
-    page.remove_listener("request", seen.append)
+    page.remove_listener("request", keep)
     return len(seen)
 
 

@@ -16,7 +16,7 @@ from jobs.clients import collection, redis
 from jobs.repository import Lane
 from tests.web.actors import submitted
 
-pytestmark = pytest.mark.usefixtures("web")
+pytestmark = pytest.mark.usefixtures("stores")
 MAIL = '{"to": "a@example.org", "subject": "Hi"}'
 
 

@@ -176,7 +176,7 @@ def test_a_page_restored_from_history_is_whole(operator: Client) -> None:
     assert "<html" in operator.get("/", **restore).content.decode()
 
 
-def test_the_login_page_leads_on(web: str, operator: Client) -> None:
+def test_the_login_page_leads_on(stores: str, operator: Client) -> None:
     from django.contrib.auth.models import User
 
     User.objects.create_user("olga", password="correct horse")

@@ -31,7 +31,7 @@ def test_filters(operator: Client, line: Line) -> None:
     assert "No dead letter matches." in operator.get("/dead/?queue=empty").content.decode()
 
 
-def test_an_empty_page_is_good_news(operator: Client, web: str) -> None:
+def test_an_empty_page_is_good_news(operator: Client, stores: str) -> None:
     assert "no job is out of attempts" in operator.get("/dead/").content.decode()
 
 

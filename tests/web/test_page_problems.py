@@ -32,7 +32,7 @@ def test_a_store_that_is_down(
 
 
 def test_nobody_can_log_in_without_the_store(
-    web: str, monkeypatch: pytest.MonkeyPatch, client_of: Callable[..., Client]
+    stores: str, monkeypatch: pytest.MonkeyPatch, client_of: Callable[..., Client]
 ) -> None:
     def refuse(*args: Any, **options: Any) -> None:
         raise DatabaseError("no answer")

@@ -24,6 +24,6 @@ def test_pause_and_resume(operator: Client, line: Line) -> None:
     assert services.paused_queues() == set()
 
 
-def test_an_unknown_queue(operator: Client, web: str) -> None:
+def test_an_unknown_queue(operator: Client, stores: str) -> None:
     assert operator.post("/queues/none/pause/").status_code == 404
     assert "appears with its first job" in operator.get("/queues/").content.decode()

@@ -17,7 +17,7 @@ NAME = "form_probe"
 
 
 @pytest.fixture(autouse=True)
-def _wide(web: str) -> Iterator[None]:
+def _wide(stores: str) -> Iterator[None]:
     @registry.job(name=NAME, priority="low", queue="forms")
     def run(
         text: Annotated[str, Field(min_length=1, max_length=50, description="Say it.")],

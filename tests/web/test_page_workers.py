@@ -31,7 +31,7 @@ def test_a_lost_worker(operator: Client, line: Line) -> None:
     assert "is-lost" in operator.get("/workers/").content.decode()
 
 
-def test_no_worker_says_what_to_do(operator: Client, web: str) -> None:
+def test_no_worker_says_what_to_do(operator: Client, stores: str) -> None:
     assert "manage.py runworkers" in operator.get("/workers/").content.decode()
 
 

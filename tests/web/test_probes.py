@@ -12,7 +12,7 @@ from jobs import clients, selectors, services
 from jobs.clients import collection
 from tests.web.actors import api, dead, problem, submitted
 
-pytestmark = pytest.mark.usefixtures("web")
+pytestmark = pytest.mark.usefixtures("stores")
 
 
 @pytest.fixture
@@ -50,8 +50,13 @@ def test_without_mongodb_it_is_not_ready(no_mongodb: None) -> None:
 
 
 def test_without_an_index_it_is_not_ready() -> None:
-    collection("jobs").drop_index("lane")
+    jobs = collection("jobs")
+    lane = jobs.index_information()["lane"]
+    jobs.drop_index("lane")
     answer = Client().get("/readyz")
+    jobs.create_index(
+        lane["key"], name="lane", partialFilterExpression=lane["partialFilterExpression"]
+    )
     assert (answer.status_code, answer.json()["mongodb"]) == (503, "not migrated")
 
 

@@ -9,12 +9,12 @@ from django.core.management import call_command
 from jobs.api_urls import urlpatterns
 from tests.web.actors import api
 
-pytestmark = pytest.mark.usefixtures("web")
+pytestmark = pytest.mark.usefixtures("stores")
 
 
 def test_the_description_is_valid_and_complete() -> None:
     out = io.StringIO()
-    options = {"validate": True, "fail_on_warn": True, "custom_settings": "jobs.api.OPENAPI"}
+    options = {"validate": True, "fail_on_warn": True}
     call_command("spectacular", stdout=out, **options)
     described = yaml.safe_load(out.getvalue())
     routes = {

@@ -1,0 +1,1 @@
+"""Measurements, on stores and processes of their own."""
