@@ -223,11 +223,14 @@ class Stores:
     Whoever calls `start` calls `stop` after it, also when it raised.
     """
 
-    def __init__(self, data_dir: Path, *, mongodb: bool = True, redis: bool = True) -> None:
+    def __init__(
+        self, data_dir: Path, *, mongodb: bool = True, redis: bool = True, demo_jobs: str = ""
+    ) -> None:
         self.data_dir = data_dir.resolve()
         self.names = ["mongod"] * mongodb + ["redis-server"] * redis
         self.servers: list[Server] = []
         self.locks: list[int] = []
+        self.demo_jobs = {"DEMO_JOBS": demo_jobs} if demo_jobs else {}
         self.env_file = self.data_dir / "embedded.env"
 
     def start(self) -> dict[str, str]:
@@ -237,7 +240,7 @@ class Stores:
         try:
             self._claim_folder()
             urls = {VARIABLES[name]: self._start(name) for name in self.names}
-            self._write_env(urls)
+            self._write_env(urls | self.demo_jobs)
         except OSError as error:
             raise EmbeddedError(
                 f"The data folder {self.data_dir} cannot be used ({error}): "
@@ -316,11 +319,11 @@ class Stores:
                 self.servers.remove(server)
         return URLS[name].format(port=server.port)
 
-    def _write_env(self, urls: dict[str, str]) -> None:
+    def _write_env(self, variables: dict[str, str]) -> None:
         draft = self.env_file.with_suffix(".new")
         draft.unlink(missing_ok=True)
         with open(os.open(draft, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600), "w") as file:
-            file.writelines(f"{name}={url}\n" for name, url in urls.items())
+            file.writelines(f"{name}={value}\n" for name, value in variables.items())
         draft.replace(self.env_file)
 
 

@@ -244,6 +244,7 @@ def main() -> int:
         data_dir,
         mongodb=not os.environ.get("MONGODB_URI"),
         redis=not os.environ.get("REDIS_URL"),
+        demo_jobs=os.environ["DEMO_JOBS"],
     )
     try:
         return run(stores, *address())

@@ -45,8 +45,8 @@ def env_list(name: str, default: str) -> list[str]:
 DATA_DIR = Path(os.environ.get("DATA_DIR") or BASE_DIR / ".data").resolve()
 
 
-def store_url(name: str, default: str) -> str:
-    """The environment's URL, else the one of the embedded stores that run on this DATA_DIR."""
+def of_running(name: str, default: str) -> str:
+    """The environment's value, else that of the embedded stores which run on this DATA_DIR."""
     embedded = DATA_DIR / "embedded.env"
     lines = embedded.read_text().splitlines() if embedded.is_file() else []
     running = dict(line.split("=", 1) for line in lines if "=" in line)
@@ -70,9 +70,9 @@ def secret_key() -> str:
 
 
 # --- The two stores ---------------------------------------------------------------------------
-MONGODB_URI = store_url("MONGODB_URI", "mongodb://127.0.0.1:27017/taskqueue")
+MONGODB_URI = of_running("MONGODB_URI", "mongodb://127.0.0.1:27017/taskqueue")
 MONGODB_DATABASE = urlsplit(MONGODB_URI).path.strip("/") or "taskqueue"
-REDIS_URL = store_url("REDIS_URL", "redis://127.0.0.1:6379/0")
+REDIS_URL = of_running("REDIS_URL", "redis://127.0.0.1:6379/0")
 REDIS_PREFIX = os.environ.get("REDIS_PREFIX", "taskqueue")
 
 DATABASES = {
@@ -122,7 +122,7 @@ JOB_PAYLOAD_MAX_BYTES = env_int("JOB_PAYLOAD_MAX_BYTES", 1024 * 1024, least=1)
 JOB_RESULT_MAX_BYTES = env_int("JOB_RESULT_MAX_BYTES", 256 * 1024, least=1)
 BULK_MAX_JOBS = 10_000
 BULK_MAX_BYTES = 32 * 1024 * 1024
-DEMO_JOBS = env_bool("DEMO_JOBS", False)
+DEMO_JOBS = env_bool("DEMO_JOBS", of_running("DEMO_JOBS", "0") == "1")
 
 # --- Workers ----------------------------------------------------------------------------------
 WORKER_HEARTBEAT_SECONDS = env_number("WORKER_HEARTBEAT_SECONDS", 5, least=0.1)

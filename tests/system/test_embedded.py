@@ -112,6 +112,23 @@ def test_embedded_env_is_private_and_removed_at_the_end(tmp_path: Path) -> None:
     assert not env_file.exists()
 
 
+def test_commands_on_its_folder_know_the_demo_types_too(tmp_path: Path) -> None:
+    stores = Stores(tmp_path, mongodb=False, demo_jobs="1")
+    script = "from django.conf import settings; print(settings.DEMO_JOBS, settings.REDIS_URL)"
+    env = {
+        name: value for name, value in os.environ.items() if name not in ("DEMO_JOBS", "REDIS_URL")
+    }
+    env |= {"DATA_DIR": str(tmp_path), "DJANGO_SETTINGS_MODULE": "taskqueue.settings"}
+    try:
+        urls = stores.start()
+        told = subprocess.run(
+            [sys.executable, "-c", script], env=env, check=True, stdout=subprocess.PIPE, text=True
+        )
+    finally:
+        stores.stop()
+    assert told.stdout.split() == ["True", urls["REDIS_URL"]]
+
+
 def test_a_second_owner_is_refused_in_a_sentence_and_harms_nothing(
     tmp_path: Path, owner: subprocess.Popen[str]
 ) -> None:
