@@ -72,7 +72,7 @@ def test_an_image_has_the_size_that_was_asked_for(run: Callable[..., Any]) -> No
     for job, size in zip(
         run("resize_image", [{"width": w, "height": h} for w, h in sizes]), sizes, strict=True
     ):
-        with default_storage.open(job["result"]["image"]) as file, Image.open(file) as image:
+        with default_storage.open(job["result"]["file"]) as file, Image.open(file) as image:
             assert image.size == size
 
 
@@ -99,6 +99,6 @@ def test_the_numbers_are_right(run: Callable[..., Any]) -> None:
         ],
     )
     mean, large, cities = (job["result"] for job in jobs)
-    assert {group["city"]: group["mean"] for group in mean["groups"]} == {"Oslo": 3.5, "Rome": 2}
+    assert {group["group"]: group["value"] for group in mean["groups"]} == {"Oslo": 3.5, "Rome": 2}
     assert large["records"] == RECORDS[1:]
     assert cities["records"] == RECORDS[:2]

@@ -198,3 +198,13 @@ def test_a_paused_queue_is_resumed_in_place(page: Page, line: Line) -> None:
     page.get_by_role("button", name="Pause default").click()
     expect(page.get_by_role("button", name="Resume default")).to_be_visible()
     assert services.paused_queues() == {"default"}
+
+
+def test_no_page_is_wider_than_a_phone(page: Page, line: Line) -> None:
+    id = line.dead("x" * 500)
+    line.pending(tags=["a" * 64])
+    page.set_viewport_size({"width": 360, "height": 740})
+    pages = ["/", "/jobs/", "/jobs/new/?type=process_data", "/dead/", "/queues/", "/workers/"]
+    for path in [*pages, "/audit/", f"/jobs/{id}/"]:
+        page.goto(path)
+        assert page.evaluate("document.documentElement.scrollWidth") <= 360, path
