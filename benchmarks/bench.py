@@ -57,9 +57,10 @@ def run_round(chosen: argparse.Namespace, number: int) -> tuple[float, float]:
     """Return jobs accepted a second and jobs run a second."""
     from jobs import services
     from jobs.clients import collection
+    from jobs.requests import Request
 
     collection("jobs").delete_many({})
-    requests = [services.Request(type="noop", payload={})] * 1_000
+    requests = [Request(type="noop", payload={})] * 1_000
     started = monotonic()
     for _ in range(chosen.jobs // 1_000):
         services.enqueue_many(requests)

@@ -9,7 +9,7 @@ from django.core.exceptions import ValidationError
 
 from jobs.errors import InvalidRequest
 from jobs.registry import PRIORITIES, JobType
-from jobs.services import MAX_ATTEMPTS, Request
+from jobs.requests import MAX_ATTEMPTS, Request
 
 Schema = Mapping[str, Any]
 LEFT_OUT = object()  # a parameter that was not filled in: its default applies

@@ -16,8 +16,8 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationEr
 
 from jobs.errors import FieldError, InvalidRequest
 from jobs.registry import PRIORITIES, JobType, Priority
+from jobs.requests import Request
 from jobs.selectors import MAX_PAGE_SIZE, PAGE_SIZE, FrozenSet, JobFilter, Stats, WorkerView
-from jobs.services import Request
 
 M = TypeVar("M", bound="Strict")
 

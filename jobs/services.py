@@ -1,31 +1,25 @@
 """Every verb. API, pages, commands and workers change jobs through here and nowhere else."""
 
-import json
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
-from datetime import datetime, timedelta
+from dataclasses import dataclass
+from datetime import timedelta
 from functools import cache
 from typing import Any
 
-import bson
 import structlog
 from bson import ObjectId
-from bson.errors import BSONError
 from django.conf import settings
 from redis import Redis
 
 from jobs import backoff, lanes, registry, repository
-from jobs.errors import FieldError, IllegalMove, InvalidRequest, NotFound, TooLarge
-from jobs.registry import NAME, PRIORITIES, JobType, Lane, Options
+from jobs.errors import FieldError, IllegalMove, InvalidRequest, NotFound
+from jobs.registry import Lane, Options
 from jobs.repository import ClaimedJob, End, Hint
+from jobs.requests import Request, new_jobs
 from jobs.states import REQUEUEABLE, State, sources
 
 log = structlog.get_logger(__name__)
 
-MAX_DELAY = timedelta(days=366)
-MAX_TAGS = 10
-MAX_DEPTH = 50  # of a payload or a result; MongoDB refuses documents deeper than about 100
-MAX_ATTEMPTS = 100
 REPAIR_HEAD = 50  # ids read from the head of a lane
 REPAIR_BATCH = 5_000  # ids pushed into a lane at once: seconds of work, not all of the backlog
 REPAIR_GRACE = timedelta(seconds=1)  # an enqueue may be between its two stores for that long
@@ -34,20 +28,6 @@ BULK_BATCH = 500
 
 
 # --- enqueue ----------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True, kw_only=True)
-class Request:
-    """One job asked for; `None` means as its job type says."""
-
-    type: str
-    payload: Mapping[str, Any]
-    priority: str | None = None
-    queue: str | None = None
-    max_attempts: int | None = None
-    run_at: datetime | None = None
-    delay: float | None = None  # seconds from now
-    tags: Sequence[str] = ()
 
 
 def enqueue(type: str, payload: Mapping[str, Any], **chosen: Any) -> str:
@@ -70,7 +50,7 @@ def enqueue_many(requests: Sequence[Request]) -> list[str]:
     if not requests:
         return []
     now = repository.now()
-    documents = _documents(requests, now)
+    documents = new_jobs(requests, now)
     for queue in {document["queue"] for document in documents}:
         _know_queue(queue)
     repository.insert(documents)
@@ -81,115 +61,6 @@ def enqueue_many(requests: Sequence[Request]) -> list[str]:
 @cache
 def _know_queue(name: str) -> None:
     repository.know_queue(name)
-
-
-def _documents(requests: Sequence[Request], now: datetime) -> list[dict[str, Any]]:
-    documents, errors = [], []
-    for place, request in enumerate(requests):
-        try:
-            documents.append(_document(request, now))
-        except InvalidRequest as error:
-            prefix = f"jobs.{place}." if len(requests) > 1 else ""
-            found = [replace(fault, field=prefix + fault.field) for fault in error.errors]
-            if isinstance(error, TooLarge):
-                raise TooLarge(*found) from None
-            errors += found
-    if errors:
-        raise InvalidRequest(*errors[:100])
-    return documents
-
-
-def _document(request: Request, now: datetime) -> dict[str, Any]:
-    """Check a request and write it down as a new job."""
-    job_type = registry.get(request.type)
-    if job_type is None:
-        known = ", ".join(known.name for known in registry.all_types())
-        fault = f"Unknown job type {request.type!r}. Known here: {known or 'none'}."
-        raise InvalidRequest(FieldError("type", fault))
-    faults = list(_faults(request, now))
-    if faults:
-        raise InvalidRequest(*faults)
-    run_at = request.run_at or (now + timedelta(seconds=request.delay or 0))
-    waits = run_at > now
-    return {
-        "_id": ObjectId(),
-        "type": job_type.name,
-        "queue": request.queue or job_type.queue,
-        "priority": request.priority or job_type.priority,
-        "status": State.SCHEDULED.value if waits else State.PENDING.value,
-        "payload": _payload(job_type, request.payload),
-        "tags": list(dict.fromkeys(request.tags)),
-        "max_attempts": request.max_attempts or job_type.max_attempts or settings.JOB_MAX_ATTEMPTS,
-        "attempt": 0,
-        "crashes": 0,
-        "claim": 0,
-        "worker": None,
-        "batch": None,
-        "created_at": now,
-        "enqueued_at": now,
-        "run_at": run_at if waits else None,
-        "started_at": None,
-        "finished_at": None,
-        "expire_at": None,
-        "result": None,
-        "result_error": None,
-        "error": None,
-        "attempts": [],
-    }
-
-
-def _faults(request: Request, now: datetime) -> Iterable[FieldError]:
-    if request.priority is not None and request.priority not in PRIORITIES:
-        yield FieldError("priority", f"Use one of: {', '.join(PRIORITIES)}.")
-    if request.queue is not None and not NAME.fullmatch(request.queue):
-        yield FieldError("queue", "Use 1 to 64 letters, digits, dots, dashes and underscores.")
-    if request.max_attempts is not None and not 1 <= request.max_attempts <= MAX_ATTEMPTS:
-        yield FieldError("max_attempts", f"Use a number from 1 to {MAX_ATTEMPTS}.")
-    if len(request.tags) > MAX_TAGS or not all(map(NAME.fullmatch, request.tags)):
-        yield FieldError(
-            "tags", f"Use up to {MAX_TAGS} tags of 1 to 64 letters, digits, dots, dashes."
-        )
-    if request.delay is not None and request.run_at is not None:
-        yield FieldError("delay", "Give either delay or run_at, not both.")
-    elif request.delay is not None and not 0 <= request.delay <= MAX_DELAY.total_seconds():
-        yield FieldError("delay", f"Use 0 to {MAX_DELAY.total_seconds():.0f} seconds.")
-    elif request.run_at is not None and request.run_at.tzinfo is None:
-        yield FieldError("run_at", "Say the time zone, for example 2026-11-24T12:00:00Z.")
-    elif request.run_at is not None and request.run_at > now + MAX_DELAY:
-        yield FieldError("run_at", f"Use a time within {MAX_DELAY.days} days.")
-
-
-def _payload(job_type: JobType[..., Any], payload: Mapping[str, Any]) -> dict[str, Any]:
-    try:
-        checked = job_type.validate(payload)
-        json.dumps(checked, allow_nan=False)
-        size = storable_size(checked)
-    except ValueError as error:
-        raise InvalidRequest(FieldError("payload", str(error))) from None
-    if size > settings.JOB_PAYLOAD_MAX_BYTES:
-        limit = settings.JOB_PAYLOAD_MAX_BYTES
-        fault = f"It takes {size} bytes; the limit is {limit}. Store the data and pass its name."
-        raise TooLarge(FieldError("payload", fault))
-    return checked
-
-
-def storable_size(value: Any) -> int:
-    """Return how many bytes a JSON value takes in MongoDB; `ValueError` if it cannot be kept."""
-    if _too_deep(value, MAX_DEPTH):
-        raise ValueError(f"It is nested deeper than {MAX_DEPTH} levels.")
-    try:
-        return len(bson.encode({"": value}))
-    except OverflowError:
-        raise ValueError("Whole numbers must fit in 64 bits.") from None
-    except (BSONError, UnicodeError, TypeError) as error:
-        raise ValueError(f"MongoDB cannot store it: {error}.") from None
-
-
-def _too_deep(value: Any, levels: int) -> bool:
-    if not isinstance(value, dict | list):
-        return False
-    inner = value.values() if isinstance(value, dict) else value
-    return levels == 0 or any(_too_deep(item, levels - 1) for item in inner)
 
 
 def _hint(document: Mapping[str, Any]) -> Hint:

@@ -8,7 +8,7 @@ from typing import Any
 import structlog
 from django.conf import settings
 
-from jobs import context, registry, services
+from jobs import context, registry, requests, services
 from jobs.repository import ClaimedJob, End
 
 log = structlog.get_logger(__name__)
@@ -43,7 +43,7 @@ def _kept(result: Any) -> dict[str, Any]:
         if len(text) > settings.JOB_RESULT_MAX_BYTES:
             raise ValueError(f"{len(text)} bytes; the limit is {settings.JOB_RESULT_MAX_BYTES}.")
         value = json.loads(text)
-        return {"result": value, "size": services.storable_size(value)}
+        return {"result": value, "size": requests.storable_size(value)}
     except (TypeError, ValueError, RecursionError) as error:
         return {"result_error": _clean(f"The result was not kept: {error}", ERROR_CHARACTERS)}
 

@@ -5,11 +5,11 @@ import pytest
 from bson import ObjectId
 from django.test import override_settings
 
-from jobs import clients, lanes, registry, repository, services
+from jobs import clients, lanes, registry, repository, requests, services
 from jobs.clients import collection
 from jobs.errors import InvalidRequest, TooLarge
 from jobs.registry import Lane
-from jobs.services import Request
+from jobs.requests import Request
 from tests.services.conftest import stored
 
 
@@ -125,7 +125,7 @@ def test_one_bad_job_among_many_refuses_them_all_and_says_which() -> None:
 def test_when_the_store_refuses_one_of_many_none_is_kept(monkeypatch: pytest.MonkeyPatch) -> None:
     taken = ObjectId()
     ids = iter([ObjectId(), taken, taken])
-    monkeypatch.setattr(services, "ObjectId", lambda: next(ids))
+    monkeypatch.setattr(requests, "ObjectId", lambda: next(ids))
     with pytest.raises(Exception, match="duplicate key"):
         services.enqueue_many([Request(type="echo", payload={})] * 3)
     assert collection("jobs").count_documents({}) == 0

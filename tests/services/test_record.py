@@ -1,4 +1,5 @@
 import time
+from dataclasses import replace
 
 from bson import ObjectId
 
@@ -60,9 +61,9 @@ def test_a_job_types_own_backoff_counts(claim):
 
 def test_three_crashes_are_enough():
     job = in_state(State.RUNNING)
-    last = services.crash(services.replace(job, crashes=2), error="boom")
+    last = services.crash(replace(job, crashes=2), error="boom")
     assert last.status is State.DEAD
-    assert services.crash(services.replace(job, crashes=1), error="boom").status is State.PENDING
+    assert services.crash(replace(job, crashes=1), error="boom").status is State.PENDING
 
 
 def test_the_same_end_written_twice_counts_once(claim):
@@ -118,7 +119,7 @@ def test_the_history_keeps_the_newest_attempts(monkeypatch):
     monkeypatch.setattr(repository, "KEPT_ATTEMPTS", 2)
     job = in_state(State.RUNNING)
     for claim in (3, 4, 5):
-        end = services.crash(services.replace(job, claim=claim), error=str(claim))
+        end = services.crash(replace(job, claim=claim), error=str(claim))
         services.record(WORKER, [end])
         repository.claim([job.id], WORKER)
     assert [attempt["claim"] for attempt in stored(job.id)["attempts"]] == [4, 5]

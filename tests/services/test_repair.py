@@ -6,7 +6,7 @@ from jobs import clients, lanes, repository, services
 from jobs.clients import collection
 from jobs.registry import Lane
 from jobs.repository import Hint
-from jobs.services import Request
+from jobs.requests import Request
 
 MEDIUM = Lane("default", "medium")
 

@@ -6,6 +6,7 @@ from bson import ObjectId
 from jobs import repository, selectors, services
 from jobs.clients import collection, mongo
 from jobs.errors import InvalidRequest, NotFound
+from jobs.requests import Request
 from jobs.selectors import JobFilter
 from jobs.states import State
 
@@ -13,7 +14,7 @@ pytestmark = pytest.mark.usefixtures("stores")
 
 
 def fill(count=5, **chosen):
-    request = services.Request(type="process_data", payload=PAYLOAD, **chosen)
+    request = Request(type="process_data", payload=PAYLOAD, **chosen)
     return services.enqueue_many([request] * count)
 
 

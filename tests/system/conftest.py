@@ -15,6 +15,7 @@ from django.conf import settings
 
 from jobs import demo, selectors, services  # noqa: F401 - demo registers its job types here too
 from jobs.clients import Document, collection
+from jobs.requests import Request
 
 ROOT = Path(__file__).parents[2]
 
@@ -113,5 +114,5 @@ def all_in(until: Callable[..., Any]) -> Callable[..., None]:
 def fill(count: int, type: str = "noop", **chosen: Any) -> list[str]:
     """Enqueue many jobs at once."""
     payload = chosen.pop("payload", {})
-    request = services.Request(type=type, payload=payload, **chosen)
+    request = Request(type=type, payload=payload, **chosen)
     return services.enqueue_many([request] * count)

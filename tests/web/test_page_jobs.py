@@ -5,6 +5,7 @@ from django.test import Client
 
 from jobs import selectors, services
 from jobs.models import AuditEntry
+from jobs.requests import Request
 from tests.web.conftest import FRAGMENT, HOSTILE, NAME, Line
 
 
@@ -30,7 +31,7 @@ def test_a_bad_filter_is_explained_and_kept(operator: Client) -> None:
 
 
 def test_pages_lead_older_and_newer(operator: Client, probe: str) -> None:
-    ids = services.enqueue_many([services.Request(type=NAME, payload={}) for _ in range(120)])
+    ids = services.enqueue_many([Request(type=NAME, payload={}) for _ in range(120)])
     newest = list(reversed(ids))
     first = operator.get("/jobs/").context["page"]
     second = operator.get("/jobs/", {"cursor": first.next_cursor})

@@ -16,7 +16,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from jobs import registry, selectors, services
 from jobs.models import Job
 from jobs.registry import PRIORITIES
-from jobs.services import Request
+from jobs.requests import Request
 from jobs.states import State
 
 FINAL = {State.COMPLETED.value, State.DEAD.value, State.CANCELLED.value}
