@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 from functools import cache
 from typing import Any
 
@@ -22,7 +22,7 @@ log = structlog.get_logger(__name__)
 
 REPAIR_HEAD = 50  # ids read from the head of a lane
 REPAIR_BATCH = 5_000  # ids pushed into a lane at once: seconds of work, not all of the backlog
-REPAIR_GRACE = timedelta(seconds=1)  # an enqueue may be between its two stores for that long
+REPAIR_GRACE = timedelta(seconds=1)  # a job may be between its two stores for that long
 PROMOTE_BATCH = 1_000
 BULK_BATCH = 500
 
@@ -237,16 +237,26 @@ def repair(queue: str, *, dry_run: bool = False) -> dict[Lane, int]:
     """
     mended = {}
     for lane in lanes.in_order([queue]):
-        before = repository.now() - REPAIR_GRACE
-        in_line = repository.pending_among(lanes.head(lane, REPAIR_HEAD))
-        if in_line:
-            before = min(before, in_line[0])
-        lost = repository.oldest_pending(lane, before, REPAIR_BATCH)
+        before = _lost_before(lane)
+        lost = repository.oldest_pending(lane, before, REPAIR_BATCH) if before else []
         if lost and not dry_run:
             lanes.push_at_head(lost)
             log.warning("lane.repaired", queue=lane.queue, priority=lane.priority, jobs=len(lost))
         mended[lane] = len(lost)
     return mended
+
+
+def _lost_before(lane: Lane) -> datetime | None:
+    """Return the moment before which whatever is pending is not in the lane.
+
+    `None`: its head is being taken faster than it can be read, so there is nothing to say.
+    """
+    now = repository.now()
+    ids = lanes.head(lane, REPAIR_HEAD)
+    in_line = repository.pending_among(ids)
+    if ids and not in_line and lanes.head(lane, REPAIR_HEAD) != ids:
+        return None
+    return min([now, *in_line]) - REPAIR_GRACE
 
 
 def reap(lost_seconds: float) -> int:

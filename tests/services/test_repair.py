@@ -71,6 +71,33 @@ def test_stale_hints_at_the_head_hide_nothing():
     assert lane()[:3] == ids
 
 
+def test_a_head_that_workers_take_faster_than_it_is_read_is_not_taken_for_a_loss(monkeypatch):
+    """They claim what was read as the head before MongoDB is asked about it."""
+    ids = fill(200)
+    taken = ids[:100]
+
+    def claimed_meanwhile(read):
+        if not read:  # the other lanes
+            return []
+        clients.redis().rpop(lanes.key(MEDIUM), len(taken))
+        found = {"_id": {"$in": [services.ObjectId(id) for id in taken]}}
+        collection("jobs").update_many(found, {"$set": {"status": "running"}})
+        return pending_among(read)
+
+    pending_among = repository.pending_among
+    monkeypatch.setattr(repository, "pending_among", claimed_meanwhile)
+    assert repaired() == 0
+    assert lane() == ids[100:]
+
+
+def test_ids_between_fetch_and_claim_are_not_taken_for_a_loss(monkeypatch):
+    monkeypatch.setattr(services, "REPAIR_GRACE", timedelta(seconds=60))
+    ids = fill(20)
+    clients.redis().rpop(lanes.key(MEDIUM), 10)
+    assert repaired() == 0
+    assert lane() == ids[10:]
+
+
 def test_a_dry_run_counts_and_changes_nothing():
     fill(3)
     clients.redis().delete(lanes.key(MEDIUM))
