@@ -26,7 +26,7 @@ COPY workers ./workers
 COPY taskqueue ./taskqueue
 # The key is for this one command; the running container needs its own.
 RUN SECRET_KEY=build-only DATA_DIR=/tmp/build python manage.py collectstatic --noinput
-USER taskqueue
+USER 10001:10001
 VOLUME /data
 EXPOSE 8000
 STOPSIGNAL SIGTERM

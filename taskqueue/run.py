@@ -24,8 +24,6 @@ from taskqueue.embedded import EmbeddedError, Stores, die_with_parent
 
 ROOT = Path(__file__).resolve().parent.parent
 READY_SECONDS = 60
-# The workers drain for WORKER_GRACE_SECONDS first.
-honcho.manager.KILL_WAIT = float(os.environ.get("WORKER_GRACE_SECONDS") or 25) + 15
 ENDED_BY_SIGNAL = {known["rc"] for known in honcho.manager.SIGNALS.values()}
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
@@ -211,6 +209,8 @@ def run(stores: Stores, host: str, port: int) -> int:
     """Start everything and wait for its end; returns the exit code."""
     os.environ |= stores.start()
     password = set_up()
+    # The workers drain for WORKER_GRACE_SECONDS first; the settings have been checked by now.
+    honcho.manager.KILL_WAIT = float(os.environ.get("WORKER_GRACE_SECONDS") or 25) + 15
     url = f"http://{'127.0.0.1' if host == '0.0.0.0' else host}:{port}/"  # noqa: S104
     text, shown = summary(url, stores.data_dir, password), threading.Event()
     manager = Manager(threading.Thread(target=watch, args=(url, text, shown, stores), daemon=True))

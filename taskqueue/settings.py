@@ -1,5 +1,6 @@
 """Every setting, in one flat file. Each is read from the environment; the unit is in its name."""
 
+import logging
 import os
 import secrets
 from pathlib import Path
@@ -37,12 +38,23 @@ def env_int(name: str, default: int, *, least: int = 0) -> int:
     return int(number)
 
 
+def env_text(name: str, default: str = "") -> str:
+    return os.environ.get(name) or default
+
+
 def env_list(name: str, default: str) -> list[str]:
-    return [item.strip() for item in os.environ.get(name, default).split(",") if item.strip()]
+    return [item.strip() for item in env_text(name, default).split(",") if item.strip()]
+
+
+def env_level(name: str, default: str) -> str:
+    level = env_text(name, default).upper()
+    if level not in (levels := logging.getLevelNamesMapping()):
+        raise ImproperlyConfigured(f"{name}={level!r}: use one of {', '.join(levels)}.")
+    return level
 
 
 # --- Where things are -------------------------------------------------------------------------
-DATA_DIR = Path(os.environ.get("DATA_DIR") or BASE_DIR / ".data").resolve()
+DATA_DIR = Path(env_text("DATA_DIR") or BASE_DIR / ".data").resolve()
 
 
 def of_running(name: str, default: str) -> str:
@@ -73,7 +85,7 @@ def secret_key() -> str:
 MONGODB_URI = of_running("MONGODB_URI", "mongodb://127.0.0.1:27017/taskqueue")
 MONGODB_DATABASE = urlsplit(MONGODB_URI).path.strip("/") or "taskqueue"
 REDIS_URL = of_running("REDIS_URL", "redis://127.0.0.1:6379/0")
-REDIS_PREFIX = os.environ.get("REDIS_PREFIX", "taskqueue")
+REDIS_PREFIX = env_text("REDIS_PREFIX", "taskqueue")
 
 DATABASES = {
     "default": {
@@ -198,7 +210,7 @@ TIME_ZONE = "UTC"
 USE_TZ = True
 
 STATIC_URL = "static/"
-STATIC_ROOT = Path(os.environ.get("STATIC_ROOT", DATA_DIR / "static"))
+STATIC_ROOT = Path(env_text("STATIC_ROOT") or DATA_DIR / "static")
 STATICFILES_DIRS = [BASE_DIR / "static"]
 MEDIA_ROOT = DATA_DIR / "files"
 STORAGES = {
@@ -207,17 +219,17 @@ STORAGES = {
 }
 
 # --- E-mail: SMTP where EMAIL_HOST is set, else files in DATA_DIR/outbox ----------------------
-EMAIL_HOST = os.environ.get("EMAIL_HOST", "")
+EMAIL_HOST = env_text("EMAIL_HOST")
 EMAIL_PORT = env_int("EMAIL_PORT", 25)
-EMAIL_HOST_USER = os.environ.get("EMAIL_HOST_USER", "")
-EMAIL_HOST_PASSWORD = os.environ.get("EMAIL_HOST_PASSWORD", "")
+EMAIL_HOST_USER = env_text("EMAIL_HOST_USER")
+EMAIL_HOST_PASSWORD = env_text("EMAIL_HOST_PASSWORD")
 EMAIL_USE_TLS = env_bool("EMAIL_USE_TLS", False)
 EMAIL_TIMEOUT = 30
 EMAIL_FILE_PATH = DATA_DIR / "outbox"
 EMAIL_BACKEND = (
     "django.core.mail.backends.smtp.EmailBackend" if EMAIL_HOST else "jobs.outbox.EmailBackend"
 )
-DEFAULT_FROM_EMAIL = os.environ.get("DEFAULT_FROM_EMAIL", "taskqueue@localhost")
+DEFAULT_FROM_EMAIL = env_text("DEFAULT_FROM_EMAIL", "taskqueue@localhost")
 
 # --- API --------------------------------------------------------------------------------------
 REST_FRAMEWORK = {
@@ -242,6 +254,4 @@ SPECTACULAR_SETTINGS = {
 }
 
 # --- Logs -------------------------------------------------------------------------------------
-LOGGING = logs.config(
-    level=os.environ.get("LOG_LEVEL", "INFO").upper(), json_lines=env_bool("LOG_JSON", False)
-)
+LOGGING = logs.config(level=env_level("LOG_LEVEL", "INFO"), json_lines=env_bool("LOG_JSON", False))
