@@ -9,9 +9,9 @@ from django.template.loader import render_to_string
 from pymongo.errors import PyMongoError
 
 from jobs.errors import StoreDown
+from jobs.problems import RETRY_SECONDS, too_slow
 
 log = structlog.get_logger(__name__)
-RETRY_SECONDS = 5
 
 
 class StoreDownMiddleware:
@@ -28,5 +28,6 @@ class StoreDownMiddleware:
             return None
         log.error("page.store_down", path=request.path, error=str(error))
         # Without the request: its user and its messages would ask the same store again.
-        page = render_to_string("503.html", {"retry_path": request.path})
+        template = "503_slow.html" if too_slow(error) else "503.html"
+        page = render_to_string(template, {"retry_path": request.path})
         return HttpResponse(page, status=503, headers={"Retry-After": str(RETRY_SECONDS)})

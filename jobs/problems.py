@@ -123,7 +123,7 @@ def _of_store(exc: Exception, context: Mapping[str, Any]) -> Problem | None:
         return None
     log.warning("api.store_failed", error=str(exc)[:500], path=context["request"].path)
     headers = {"Retry-After": str(RETRY_SECONDS)}
-    if any(isinstance(cause, ExecutionTimeout) for cause in (exc, exc.__cause__)):
+    if too_slow(exc):
         detail = "The question took too long and was stopped. Narrow it: by status, type or queue."
         return Problem(503, detail, "too_slow", headers=headers)
     detail = "MongoDB did not answer. Nothing was read; try again in a few seconds."
@@ -133,6 +133,11 @@ def _of_store(exc: Exception, context: Mapping[str, Any]) -> Problem | None:
             "safe, so look for it before you send it again."
         )
     return Problem(503, detail, headers=headers)
+
+
+def too_slow(error: Exception) -> bool:
+    """Return whether MongoDB stopped a question that took too long, rather than being away."""
+    return any(isinstance(cause, ExecutionTimeout) for cause in (error, error.__cause__))
 
 
 def _of_request(exc: Exception) -> Problem | None:

@@ -239,10 +239,9 @@ def repair(queue: str, *, dry_run: bool = False) -> dict[Lane, int]:
     for lane in lanes.in_order([queue]):
         before = _lost_before(lane)
         lost = repository.oldest_pending(lane, before, REPAIR_BATCH) if before else []
-        if lost and not dry_run:
-            lanes.push_at_head(lost)
+        mended[lane] = len(lost) if dry_run or lanes.push_at_head(lost) else 0
+        if mended[lane] and not dry_run:
             log.warning("lane.repaired", queue=lane.queue, priority=lane.priority, jobs=len(lost))
-        mended[lane] = len(lost)
     return mended
 
 

@@ -3,12 +3,20 @@
 from typing import Any
 
 import structlog
-from structlog.types import Processor
+from structlog.types import EventDict, Processor
+
+
+def plain(logger: Any, method: str, event: EventDict) -> EventDict:
+    """Leave out the request object that Django adds: its repr says less than the message does."""
+    event.pop("request", None)
+    return event
+
 
 SHARED: list[Processor] = [
     structlog.contextvars.merge_contextvars,
     structlog.stdlib.add_log_level,
     structlog.stdlib.ExtraAdder(),
+    plain,
     structlog.processors.TimeStamper(fmt="%H:%M:%S", utc=False),
 ]
 

@@ -9,7 +9,8 @@ from django.template.loader import render_to_string
 from django.test import Client
 from pymongo.errors import ServerSelectionTimeoutError
 
-from jobs import selectors
+from jobs import repository, selectors, services
+from jobs.clients import collection
 from jobs.errors import StoreDown
 from tests.web.conftest import FRAGMENT
 
@@ -29,6 +30,20 @@ def test_a_store_that_is_down(
     assert 'href="/readyz"' in page
     assert answer["Retry-After"] == "5"
     assert operator.get("/", **FRAGMENT).status_code == 503
+
+
+def test_a_question_that_takes_too_long_is_stopped_and_says_so(
+    operator: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    services.enqueue("process_data", {"action": "describe", "records": []})
+
+    def slow() -> None:
+        collection("jobs").find_one({"$where": "function() { while (true) {} }"}, max_time_ms=200)
+
+    monkeypatch.setattr(selectors, "stats", repository.durable(slow))
+    answer = operator.get("/")
+    assert answer.status_code == 503
+    assert "The question took too long" in answer.content.decode()
 
 
 def test_nobody_can_log_in_without_the_store(
