@@ -51,5 +51,11 @@ class StoreDown(QueueError):
     code = "store_down"
 
 
+class Unstorable(QueueError):
+    """MongoDB answered, and will never take this: repeating it is no use. Nothing was changed."""
+
+    code = "invalid"
+
+
 class DefinitionError(Exception):
     """A job type is written in a way that cannot work; raised while its module is imported."""

@@ -9,7 +9,7 @@ from django.template.loader import render_to_string
 from pymongo.errors import PyMongoError
 
 from jobs.errors import StoreDown
-from jobs.problems import RETRY_SECONDS, too_slow
+from jobs.problems import RETRY_SECONDS, SAFE, too_slow
 
 log = structlog.get_logger(__name__)
 
@@ -28,6 +28,7 @@ class StoreDownMiddleware:
             return None
         log.error("page.store_down", path=request.path, error=str(error))
         # Without the request: its user and its messages would ask the same store again.
-        template = "503_slow.html" if too_slow(error) else "503.html"
+        slow = request.method in SAFE and too_slow(error)
+        template = "503_slow.html" if slow else "503.html"
         page = render_to_string(template, {"retry_path": request.path})
         return HttpResponse(page, status=503, headers={"Retry-After": str(RETRY_SECONDS)})

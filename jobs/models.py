@@ -55,7 +55,7 @@ class Job(models.Model):
     crashes = models.IntegerField()  # executions that took their worker with them
     claim = models.IntegerField()  # +1 per claim: the fencing token
     worker = ObjectIdField(null=True)  # who holds it, or held it last
-    batch = ObjectIdField(null=True)  # the claiming write: finds its own jobs again
+    batch = ObjectIdField(null=True)  # the write that moved it last: finds its own jobs again
     created_at = models.DateTimeField()
     enqueued_at = models.DateTimeField()  # its place in the lane: first in, first out
     run_at = models.DateTimeField(null=True)  # when it is due, while it waits for a time

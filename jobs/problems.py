@@ -27,12 +27,14 @@ from jobs.errors import (
     QueueError,
     StoreDown,
     TooLarge,
+    Unstorable,
 )
 
 log = structlog.get_logger(__name__)
 
 CONTENT_TYPE = "application/problem+json"
 RETRY_SECONDS = 5
+SAFE = ("GET", "HEAD", "OPTIONS")
 CODES = {
     400: "invalid",
     401: "unauthenticated",
@@ -53,6 +55,7 @@ STATUSES: dict[type[QueueError], int] = {
     InvalidRequest: 400,
     NotFound: 404,
     IllegalMove: 409,
+    Unstorable: 400,
 }
 
 
@@ -123,15 +126,16 @@ def _of_store(exc: Exception, context: Mapping[str, Any]) -> Problem | None:
         return None
     log.warning("api.store_failed", error=str(exc)[:500], path=context["request"].path)
     headers = {"Retry-After": str(RETRY_SECONDS)}
-    if too_slow(exc):
-        detail = "The question took too long and was stopped. Narrow it: by status, type or queue."
-        return Problem(503, detail, "too_slow", headers=headers)
-    detail = "MongoDB did not answer. Nothing was read; try again in a few seconds."
-    if context["request"].method not in ("GET", "HEAD", "OPTIONS"):
+    if context["request"].method not in SAFE:
         detail = (
             "MongoDB did not answer. Whether this was done is unknown: what was acknowledged is "
             "safe, so look for it before you send it again."
         )
+        return Problem(503, detail, headers=headers)
+    if too_slow(exc):
+        detail = "The question took too long and was stopped. Narrow it: by status, type or queue."
+        return Problem(503, detail, "too_slow", headers=headers)
+    detail = "MongoDB did not answer. Nothing was read; try again in a few seconds."
     return Problem(503, detail, headers=headers)
 
 

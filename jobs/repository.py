@@ -5,20 +5,22 @@ job must belong to. Nothing matched means that somebody else was first: a normal
 """
 
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from functools import wraps
 from typing import Any, ParamSpec, TypeVar
 
+import pymongo
 from bson import ObjectId
+from bson.errors import BSONError
 from pymongo import ASCENDING
-from pymongo.errors import AutoReconnect, PyMongoError
+from pymongo.errors import AutoReconnect, DocumentTooLarge, PyMongoError
 from pymongo.read_preferences import ReadPreference
 
 from jobs.clients import Document, collection, mongo
-from jobs.errors import StoreDown
+from jobs.errors import StoreDown, Unstorable
 from jobs.registry import Lane
 from jobs.states import REQUEUEABLE, WAITING, State, sources
 
@@ -27,6 +29,11 @@ R = TypeVar("R")
 
 KEPT_ATTEMPTS = 50  # the newest; a job requeued for ever must not outgrow a document
 NOW = "$$NOW"  # MongoDB's clock, the same for every machine
+# The longest that one call waits for MongoDB, a repetition included: whoever is cut off notices
+# well before WORKER_LOST_SECONDS, and is back within seconds of the store.
+CALL_SECONDS = 6.0
+REFUSED_ENDS = "refused_ends"  # counted: executions that ended after their claim was over
+TOO_LARGE = {10334, 17419, 17420}  # MongoDB's codes for a document over 16 MB
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,15 +82,19 @@ class End:
 
 @contextmanager
 def store_errors() -> Iterator[None]:
-    """Raise `StoreDown` for whatever MongoDB, or the way to it, could not do."""
+    """Raise `Unstorable` for what MongoDB can never hold, `StoreDown` for all else that fails."""
     try:
         yield
+    except (BSONError, DocumentTooLarge) as error:
+        raise Unstorable(f"MongoDB cannot hold it: {error}"[:500]) from error
     except PyMongoError as error:
+        if getattr(error, "code", None) in TOO_LARGE:
+            raise Unstorable(f"MongoDB cannot hold it: {error}"[:500]) from error
         details = getattr(error, "details", None) or {}
         raise StoreDown(f"MongoDB: {details.get('errmsg') or error}"[:500]) from error
 
 
-def durable(function: Callable[P, R]) -> Callable[P, R]:
+def repeated(function: Callable[P, R]) -> Callable[P, R]:
     """Run a read or write that may safely be repeated: once more after a lost reply."""
 
     @wraps(function)
@@ -93,6 +104,18 @@ def durable(function: Callable[P, R]) -> Callable[P, R]:
                 return function(*args, **kwargs)
             except AutoReconnect:
                 return function(*args, **kwargs)
+
+    return wrapper
+
+
+def durable(function: Callable[P, R]) -> Callable[P, R]:
+    """As `repeated`, within `CALL_SECONDS` in all. A question that may be slow limits itself."""
+    twice = repeated(function)
+
+    @wraps(function)
+    def wrapper(*args: P.args, **kwargs: P.kwargs) -> R:
+        with pymongo.timeout(CALL_SECONDS):
+            return twice(*args, **kwargs)
 
     return wrapper
 
@@ -212,18 +235,29 @@ def record(worker: ObjectId, ends: Sequence[End]) -> list[End]:
     jobs = collection("jobs")
     ids = [end.id for end in ends]
     mine = {
-        "_id": {"$in": ids},
         **_from(*{end.status for end in ends}, only=[State.RUNNING]),
-        "worker": worker,
-        "$expr": {"$eq": ["$claim", _looked_up(ids, [end.claim for end in ends])]},
+        **_held(worker, {end.id: end.claim for end in ends}),
     }
     moment = time.monotonic()
     written = jobs.update_many(mine, _ending(ids, [_as_literal(end, moment) for end in ends]))
     if written.matched_count == len(ends):
         return []
-    recorded = jobs.find({"_id": {"$in": ids}}, {"attempts.claim": 1})
-    known = {(job["_id"], attempt["claim"]) for job in recorded for attempt in job["attempts"]}
-    return [end for end in ends if (end.id, end.claim) not in known]
+    # The outcome tells an end of our own, written before its reply was lost, from that of a
+    # steward who took the same claim for lost.
+    recorded = jobs.find({"_id": {"$in": ids}}, {"attempts.claim": 1, "attempts.outcome": 1})
+    known = {
+        (job["_id"], attempt["claim"], attempt["outcome"])
+        for job in recorded
+        for attempt in job["attempts"]
+    }
+    return [end for end in ends if (end.id, end.claim, end.outcome) not in known]
+
+
+def _held(worker: ObjectId, claims: Mapping[ObjectId, int]) -> Document:
+    """The guard of what is done under a claim: these jobs, this worker, these very claims."""
+    ids = list(claims)
+    same_claim = {"$eq": ["$claim", _looked_up(ids, list(claims.values()))]}
+    return {"_id": {"$in": ids}, "worker": worker, "$expr": same_claim}
 
 
 def _looked_up(ids: list[ObjectId], values: list[Any]) -> Document:
@@ -288,14 +322,13 @@ def _ending(ids: list[ObjectId], literals: list[Document]) -> list[Document]:
 
 
 @durable
-def give_back(worker: ObjectId, ids: Iterable[ObjectId] | None = None) -> list[Hint]:
-    """Make pending again what `worker` holds (all of it, or these): no attempt is used up.
+def give_back(worker: ObjectId, jobs: Iterable[ClaimedJob] | None = None) -> list[Hint]:
+    """Make pending again what `worker` holds (all of it, or these claims): no attempt is used up.
 
     The jobs keep their place in line. Returns what was given back, for the head of the lanes.
     """
-    held: Document = {**_from(State.PENDING, only=[State.RUNNING]), "worker": worker}
-    if ids is not None:
-        held["_id"] = {"$in": list(ids)}
+    mine = {"worker": worker} if jobs is None else _held(worker, {j.id: j.claim for j in jobs})
+    held = {**_from(State.PENDING, only=[State.RUNNING]), **mine}
     return _move_all(held, {"status": State.PENDING, "started_at": None})
 
 
@@ -354,7 +387,8 @@ def _move_all(
     """Move all that the guarded `selection` finds. Returns where each of them stands.
 
     The write repeats the guard, so whoever moved a job in between wins; such a job is still in the
-    answer, and its hint dies at the claim guard.
+    answer, and its hint dies at the claim guard. After a lost reply the write's token tells what
+    it had moved.
     """
     jobs = collection("jobs")
     found = list(
@@ -362,11 +396,15 @@ def _move_all(
     )
     if not found:
         return []
-    ids = [document["_id"] for document in found]
-    moved = jobs.update_many({**selection, "_id": {"$in": ids}}, [{"$set": changes}])
-    if moved.modified_count == 0:
-        return []
-    return [_hint(document) for document in found]
+    token = ObjectId()
+    these = {"_id": {"$in": [document["_id"] for document in found]}}
+    move = [{"$set": {**changes, "batch": token}}]
+    try:
+        moved = jobs.update_many({**selection, **these}, move).modified_count
+    except AutoReconnect:
+        jobs.update_many({**selection, **these}, move)
+        moved = jobs.count_documents({**these, "batch": token})
+    return [_hint(document) for document in found] if moved else []
 
 
 @durable
@@ -504,6 +542,26 @@ def queues() -> dict[str, bool]:
     """Return every known queue's name, and whether it is paused."""
     found = collection("queues").find({}, {"paused_at": 1})
     return {document["_id"]: document.get("paused_at") is not None for document in found}
+
+
+@durable
+def count(what: str, more: int) -> None:
+    """Add to a number that only ever grows."""
+    collection("counters").update_one({"_id": what}, {"$inc": {"value": more}}, upsert=True)
+
+
+@durable
+def counted(what: str) -> int:
+    """Return such a number; 0 before it was first added to."""
+    found = collection("counters").find_one({"_id": what})
+    return int(found["value"]) if found else 0
+
+
+@durable
+def server_time() -> datetime:
+    """Return MongoDB's time, read now from the node that takes the writes."""
+    told: datetime = mongo().client.admin.command("hello")["localTime"]
+    return told.replace(tzinfo=UTC)
 
 
 @durable

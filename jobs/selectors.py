@@ -19,7 +19,7 @@ from jobs.clients import collection
 from jobs.errors import FieldError, InvalidRequest, NotFound
 from jobs.models import AuditEntry, Job, Queue, Worker
 from jobs.registry import NAME, PRIORITIES, Lane
-from jobs.repository import durable
+from jobs.repository import repeated
 from jobs.states import State
 
 PAGE_SIZE = 50
@@ -200,7 +200,7 @@ def forget_stats() -> None:
     _snapshot.until = float("-inf")
 
 
-@durable
+@repeated
 def _count() -> Stats:
     jobs = collection("jobs")
     counts = {
@@ -324,6 +324,11 @@ def audit(*, limit: int = 200) -> list[AuditEntry]:
     return list(AuditEntry.objects.all()[:limit])
 
 
+def refused_ends() -> int:
+    """Return how many executions ended after their claim was over, and were not recorded."""
+    return repository.counted(repository.REFUSED_ENDS)
+
+
 # --- reports ----------------------------------------------------------------------------------
 
 
@@ -349,7 +354,7 @@ class FailureRow:
     failed_at: datetime | None
 
 
-@durable
+@repeated
 def activity(since: datetime, until: datetime) -> list[ActivityRow]:
     """Return what became of the jobs created in [since, until), by type and state."""
     ran = {"$subtract": ["$finished_at", "$started_at"]}

@@ -21,7 +21,7 @@ from jobs.states import REQUEUEABLE, State, sources
 log = structlog.get_logger(__name__)
 
 REPAIR_HEAD = 50  # ids read from the head of a lane
-REPAIR_BATCH = 5_000  # ids pushed into a lane at once: seconds of work, not all of the backlog
+REPAIR_BATCH = 20_000  # ids pushed into a lane at once: seconds of work, not all of the backlog
 REPAIR_GRACE = timedelta(seconds=1)  # a job may be between its two stores for that long
 PROMOTE_BATCH = 1_000
 BULK_BATCH = 500
@@ -137,15 +137,17 @@ def record(worker: ObjectId, ends: Sequence[End]) -> list[End]:
     refused = repository.record(worker, ends)
     for end in refused:
         log.warning("job.end_refused", job=str(end.id), claim=end.claim, outcome=end.outcome)
+    if refused:
+        repository.count(repository.REFUSED_ENDS, len(refused))
     return refused
 
 
-def give_back(worker: ObjectId, ids: Iterable[ObjectId] | None = None) -> int:
+def give_back(worker: ObjectId, jobs: Iterable[ClaimedJob] | None = None) -> int:
     """Return jobs that `worker` holds (all of them, or these) to the head of their lanes.
 
     No attempt is used up. Returns how many there were.
     """
-    returned = repository.give_back(worker, ids)
+    returned = repository.give_back(worker, jobs)
     lanes.push_at_head(returned)
     return len(returned)
 
@@ -335,9 +337,10 @@ def register_worker(worker: ObjectId, queues: Sequence[str], **facts: Any) -> No
     repository.register_worker({"_id": worker, "queues": list(queues), **facts})
 
 
-def heartbeat(workers: Sequence[ObjectId]) -> None:
-    """Say that these workers live."""
+def heartbeat(workers: Sequence[ObjectId]) -> datetime:
+    """Say that these workers live. Returns MongoDB's time, to be compared with one's own."""
     repository.heartbeat(workers)
+    return repository.server_time()
 
 
 def end_worker(worker: ObjectId, reason: str) -> None:

@@ -13,7 +13,7 @@ from django.views.decorators.http import require_safe
 from drf_spectacular.utils import extend_schema
 from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.exposition import CONTENT_TYPE_LATEST
-from prometheus_client.metrics_core import GaugeMetricFamily, Metric
+from prometheus_client.metrics_core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 from pymongo.errors import PyMongoError
 from redis.exceptions import RedisError
@@ -115,6 +115,11 @@ class QueueCollector(Collector):
         states = Counter({"live": 0, "lost": 0})
         states.update(view.state for view in selectors.workers(ended=False))
         yield _gauge("workers", "Workers in each state.", ["state"], states.items())
+        refused = CounterMetricFamily(
+            "taskqueue_refused_ends", "Executions that ended after their claim was over."
+        )
+        refused.add_metric([], selectors.refused_ends())
+        yield refused
         yield _gauge("build_info", "1, labelled with the version.", ["version"], [(_version(), 1)])
 
 

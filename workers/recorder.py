@@ -4,12 +4,13 @@ import random
 import threading
 import time
 from collections.abc import Callable
+from dataclasses import replace
 
 import structlog
 from bson import ObjectId
 
 from jobs import services
-from jobs.errors import StoreDown
+from jobs.errors import StoreDown, Unstorable
 from jobs.repository import End
 
 log = structlog.get_logger(__name__)
@@ -98,10 +99,15 @@ class Recorder(threading.Thread):
             except StoreDown as error:
                 log.warning("record.waiting", jobs=len(group), error=str(error)[:200])
                 time.sleep(RETRY_SECONDS * random.uniform(0.5, 1))  # noqa: S311 - spreads load
-            except Exception:
-                if len(group) == 1:
-                    raise
-                # One end that MongoDB refuses must not hold up the others.
-                for end in group:
-                    self._write([end])
+            except Unstorable as error:
+                self._write_apart(group, error)
                 return
+
+    def _write_apart(self, group: list[End], error: Unstorable) -> None:
+        """Write each alone, so that only the one MongoDB cannot hold goes without its data."""
+        if len(group) == 1:
+            group = [replace(group[0], result=None, result_error=str(error), traceback="")]
+            services.record(self._worker, group)
+            return
+        for end in group:
+            self._write([end])

@@ -22,6 +22,8 @@ from workers.board import Board
 log = structlog.get_logger(__name__)
 
 LEADER_SECONDS = 12.0  # a leader silent for two heartbeats is passed over
+SPARE = 10  # times less often others do the leader's chores: it may be cut off from Redis, or hang
+JUMP_SECONDS = 2.0  # by how much MongoDB's clock may disagree with ours about a heartbeat's time
 REPAIR_SECONDS = 1.0
 PROMOTE_SECONDS = 0.2
 REAP_SECONDS = 5.0
@@ -32,13 +34,16 @@ LAST_SECONDS = 5.0  # how long, when told to stop, it waits for a store to take 
 class Chore:
     """Something done again and again; a store that is away is waited for."""
 
-    def __init__(self, name: str, seconds: float, act: Callable[[], Any]) -> None:
+    def __init__(
+        self, name: str, seconds: float, act: Callable[[], Any], *, for_all: bool = False
+    ) -> None:
         self.name, self.seconds, self.act = name, seconds, act
+        self.for_all = for_all  # for every tree, so that one steward at a time is enough
         self.due = time.monotonic()
         self.failing = False
 
-    def run(self) -> None:
-        self.due = time.monotonic() + self.seconds
+    def run(self, leading: bool) -> None:
+        self.due = time.monotonic() + self.seconds * (1 if leading or not self.for_all else SPARE)
         try:
             self.act()
         except (StoreDown, RedisError) as error:
@@ -60,16 +65,18 @@ class Steward:
         self.stopping = False
         self.leading = False
         self.beat_at = time.monotonic()  # the last heartbeat that MongoDB took
-        self.no_reaping_until = 0.0
+        self.server_ahead: float | None = None  # MongoDB's clock less ours, in seconds
+        # What came before this steward's start is not known to it: an outage, for example.
+        self.no_reaping_until = self.beat_at + settings.WORKER_LOST_SECONDS
         self._heard = b""
         self._reports: list[dict[str, Any]] = []
         self.chores = (
             Chore("bury", 0.5, self.bury),
             Chore("heartbeat", settings.WORKER_HEARTBEAT_SECONDS, self.heartbeat),
             Chore("pauses", PAUSE_SECONDS, self.read_pauses),
-            Chore("promote", PROMOTE_SECONDS, self.promote),
-            Chore("repair", REPAIR_SECONDS, self.repair),
-            Chore("reap", REAP_SECONDS, self.reap),
+            Chore("promote", PROMOTE_SECONDS, self.promote, for_all=True),
+            Chore("repair", REPAIR_SECONDS, self.repair, for_all=True),
+            Chore("reap", REAP_SECONDS, self.reap, for_all=True),
         )
 
     def run(self) -> None:
@@ -78,7 +85,7 @@ class Steward:
             self.hear(min(chore.due for chore in self.chores) - time.monotonic())
             for chore in self.chores:
                 if time.monotonic() >= chore.due:
-                    chore.run()
+                    chore.run(self.leading)
         self._finish()
 
     def stop(self, *_: Any) -> None:
@@ -93,7 +100,7 @@ class Steward:
         if readable:
             *lines, self._heard = (self._heard + os.read(self.deaths, 65536)).split(b"\n")
             self._reports += map(json.loads, lines)
-            self.chores[0].run()
+            self.chores[0].run(self.leading)
 
     def bury(self) -> None:
         """Take back what the dead held; a report is kept until MongoDB has taken it."""
@@ -110,20 +117,28 @@ class Steward:
         self.hear(0)
         while self._reports and time.monotonic() < deadline:
             time.sleep(0.2)
-            self.chores[0].run()
+            self.chores[0].run(self.leading)
 
     # --- chores
 
     def heartbeat(self) -> None:
         """Say that the workers live; on the way learn whether this steward leads."""
-        services.heartbeat(self.board.boots())
-        gap = time.monotonic() - self.beat_at
-        self.beat_at = time.monotonic()
-        if gap > settings.WORKER_LOST_SECONDS / 2:
-            # Nobody could beat, so silence proves nothing: everybody gets a full term to speak up.
-            self.no_reaping_until = self.beat_at + settings.WORKER_LOST_SECONDS
-            log.warning("steward.amnesty", silent_for=round(gap, 1))
+        server = services.heartbeat(self.board.boots()).timestamp()
+        now = time.monotonic()
+        silent_for, self.beat_at = now - self.beat_at, now
+        ahead, self.server_ahead = self.server_ahead, server - now
+        jumped = ahead is not None and abs(self.server_ahead - ahead) > JUMP_SECONDS
+        if silent_for > settings.WORKER_LOST_SECONDS / 2 or jumped:
+            self._amnesty(silent_for)
         self.leading = services.is_leader(self.supervisor, LEADER_SECONDS)
+
+    def _amnesty(self, silent_for: float) -> None:
+        """Reap nobody for a full term: it was the store that was away, or its clock that jumped.
+
+        Nobody could beat, or was not believed, so silence proves nothing.
+        """
+        self.no_reaping_until = self.beat_at + settings.WORKER_LOST_SECONDS
+        log.warning("steward.amnesty", silent_for=round(silent_for, 1))
 
     def read_pauses(self) -> None:
         """Tell the workers which queues are paused."""
@@ -131,15 +146,15 @@ class Steward:
 
     def promote(self) -> None:
         """Make due jobs pending, all of them."""
-        while self.leading and services.promote() and not self.stopping:
+        while services.promote() and not self.stopping:
             pass
 
     def repair(self) -> None:
         """Put lost ids back into the lanes of every queue."""
-        for queue in services.known_queues() if self.leading else ():
+        for queue in services.known_queues():
             services.repair(queue)
 
     def reap(self) -> None:
         """Take back the jobs of workers that went silent."""
-        if self.leading and time.monotonic() > self.no_reaping_until:
+        if time.monotonic() > self.no_reaping_until:
             services.reap(settings.WORKER_LOST_SECONDS)

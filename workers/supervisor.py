@@ -10,6 +10,7 @@ import sys
 import time
 import traceback
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -54,6 +55,8 @@ class Supervisor:
         self.restarts: list[tuple[float, int | None]] = []
         self.killed: set[int] = set()  # pids that this supervisor had to kill to stop
         self._deaths_read, self._deaths_write = os.pipe()
+        os.set_blocking(self._deaths_write, False)
+        self._unsent = b""  # reports of deaths
         self._wake_read, self._wake_write = os.pipe()
 
     def run(self) -> None:
@@ -65,6 +68,7 @@ class Supervisor:
         while any(child.index is not None for child in self.children.values()) or self.restarts:
             self._sleep()
             self._bury_children()
+            self._send()
             self._kill_overdue()
             self._stop_workers()
             self._restart_due()
@@ -145,7 +149,14 @@ class Supervisor:
         log.error("worker.died", pid=child.pid, reason=reason, running=[id for id, *_ in running])
         if boot := self.board.boot(child.index):
             report = {"worker": str(boot), "reason": reason, "blame": blame, "running": running}
-            os.write(self._deaths_write, json.dumps(report).encode() + b"\n")
+            self._unsent += json.dumps(report).encode() + b"\n"
+            self._send()
+
+    def _send(self) -> None:
+        """Pass on what the pipe takes: it may be full while the steward restarts."""
+        with suppress(BlockingIOError):
+            while self._unsent:
+                self._unsent = self._unsent[os.write(self._deaths_write, self._unsent) :]
 
     def _kill_overdue(self) -> None:
         now = time.monotonic()
@@ -184,6 +195,7 @@ class Supervisor:
         while self.children:
             self._sleep()
             self._bury_children()
+            self._send()
             if time.monotonic() > deadline:
                 self._signal_all(signal.SIGKILL)
         log.info("supervisor.stopped")

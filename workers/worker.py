@@ -6,6 +6,7 @@ import signal
 import socket
 import threading
 import time
+import traceback
 from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -61,6 +62,7 @@ class Worker:
     def run(self) -> None:
         """Work until told to stop, or, with burst, until nothing is left to do."""
         signal.signal(signal.SIGTERM, self.stop)
+        threading.excepthook = _die
         if not self._register():
             return
         self.board.enter(self.place.index, self.id)
@@ -157,16 +159,16 @@ class Worker:
             stuck = []
             while self.claimed:
                 stuck.append(self.claimed.pop())
-            self._give_back([job.id for job in stuck])
+            self._give_back(stuck)
         return bool(self.claimed)
 
-    def _give_back(self, ids: list[ObjectId]) -> None:
+    def _give_back(self, jobs: list[ClaimedJob]) -> None:
         while True:
             try:
-                services.give_back(self.id, ids)
+                services.give_back(self.id, jobs)
                 return
             except StoreDown as error:
-                log.warning("give_back.waiting", jobs=len(ids), error=str(error)[:200])
+                log.warning("give_back.waiting", jobs=len(jobs), error=str(error)[:200])
                 time.sleep(RETRY_SECONDS)
 
     def _register(self) -> bool:
@@ -193,6 +195,12 @@ class Worker:
         except StoreDown as error:
             log.warning("worker.left_unsaid", error=str(error)[:200])
         log.info("worker.stopped", worker=str(self.id))
+
+
+def _die(failed: threading.ExceptHookArgs) -> None:
+    """End the process: a worker that has lost a thread would live on and do nothing."""
+    traceback.print_exception(failed.exc_value)
+    os._exit(1)
 
 
 def _version() -> str:

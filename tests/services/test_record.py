@@ -1,11 +1,16 @@
 import time
 from dataclasses import replace
 
+import pytest
 from bson import ObjectId
+from pymongo.collection import Collection
+from pymongo.errors import AutoReconnect
 
-from jobs import services
+from jobs import selectors, services
+from jobs.errors import Unstorable
 from jobs.states import State
 from tests.services.conftest import WORKER, in_state, stored
+from workers.recorder import Recorder
 
 
 def finished(job, **result):
@@ -123,3 +128,59 @@ def test_the_history_keeps_the_newest_attempts(monkeypatch):
         services.record(WORKER, [end])
         repository.claim([job.id], WORKER)
     assert [attempt["claim"] for attempt in stored(job.id)["attempts"]] == [4, 5]
+
+
+def test_an_end_under_a_claim_that_was_taken_for_lost_is_refused_and_counted(claim):
+    id = services.enqueue("echo", {})
+    (job,) = claim()
+    services.reap(0)
+    zombie = finished(job, result="late")
+    assert services.record(WORKER, [zombie]) == [zombie]
+    assert (stored(id)["status"], stored(id)["result"]) == ("pending", None)
+    assert selectors.refused_ends() == 1
+
+
+def test_giving_back_an_old_claim_does_not_touch_the_new_one(claim):
+    services.enqueue("echo", {})
+    (old,) = claim()
+    services.give_back(WORKER, [old])
+    (new,) = claim()
+    assert services.give_back(WORKER, [old]) == 0
+    assert stored(new.id)["status"] == "running"
+    assert services.give_back(WORKER, [new]) == 1
+
+
+def test_what_a_lost_reply_had_moved_is_known_by_its_token(claim, monkeypatch):
+    services.enqueue("echo", {})
+    (job,) = claim()
+    update_many = Collection.update_many
+
+    def lost_reply(self, *args, **options):
+        monkeypatch.setattr(Collection, "update_many", update_many)
+        update_many(self, *args, **options)
+        raise AutoReconnect("reply lost")
+
+    monkeypatch.setattr(Collection, "update_many", lost_reply)
+    assert services.give_back(WORKER, [job]) == 1
+    assert stored(job.id)["status"] == "pending"
+
+
+def test_what_mongodb_can_never_hold_is_told_from_an_outage(claim, settings):
+    id = services.enqueue("echo", {})
+    (job,) = claim()
+    with pytest.raises(Unstorable, match="MongoDB cannot hold it"):
+        services.record(WORKER, [finished(job, result="x" * 17_000_000)])
+    assert stored(id)["status"] == "running"
+
+
+def test_the_recorder_drops_a_result_that_cannot_be_held_and_the_job_is_completed(claim):
+    ids = [services.enqueue("echo", {}) for _ in range(2)]
+    huge, fine = claim()
+    recorder = Recorder(WORKER, lambda: False)
+    recorder.start()
+    recorder.add(finished(huge, result="x" * 17_000_000), flush=False)
+    recorder.add(finished(fine, result="kept"), flush=True)
+    recorder.close()
+    assert [stored(id)["status"] for id in ids] == ["completed", "completed"]
+    assert "cannot hold it" in stored(huge.id)["result_error"]
+    assert stored(fine.id)["result"] == "kept"

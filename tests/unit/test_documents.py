@@ -63,7 +63,10 @@ def test_every_command_that_is_named_exists() -> None:
 
 def test_every_metric_of_the_alerts_exists() -> None:
     named = set(re.findall(r"taskqueue_([a-z_]+)", OPERATIONS))
-    assert named == set(re.findall(r'_gauge\(\s*"([a-z_]+)"', source("taskqueue/probes.py")))
+    probes = source("taskqueue/probes.py")
+    gauges = set(re.findall(r'_gauge\(\s*"([a-z_]+)"', probes))
+    counters = set(re.findall(r'CounterMetricFamily\(\s*"taskqueue_([a-z_]+)"', probes))
+    assert named == gauges | {f"{counter}_total" for counter in counters}
 
 
 def test_every_event_that_an_operator_is_told_about_is_logged() -> None:

@@ -40,7 +40,7 @@ def test_a_question_that_takes_too_long_is_stopped_and_says_so(
     def slow() -> None:
         collection("jobs").find_one({"$where": "function() { while (true) {} }"}, max_time_ms=200)
 
-    monkeypatch.setattr(selectors, "stats", repository.durable(slow))
+    monkeypatch.setattr(selectors, "stats", repository.repeated(slow))
     answer = operator.get("/")
     assert answer.status_code == 503
     assert "The question took too long" in answer.content.decode()
