@@ -4,6 +4,7 @@ Tests in `unit` touch no store and run without them.
 """
 
 import os
+import random
 import shutil
 import tempfile
 import time
@@ -36,6 +37,7 @@ def pytest_configure(config: pytest.Config) -> None:
         _running.callback(shutil.rmtree, data, ignore_errors=True)
         os.environ.update(_running.enter_context(embedded.running(data)))
         os.environ["DATA_DIR"] = str(data)
+        os.environ.setdefault("CHAOS_SEED", str(random.randrange(10**6)))
     _use_stores()
 
 

@@ -1,0 +1,170 @@
+"""What must hold after every fault, counted from outside: the ledger, MongoDB, Redis, processes.
+
+L  nothing that was accepted is lost, and all of it ends in time
+P  what is completed has an end in the ledger, under that claim
+1  one accepted end per claim
+O  executions of one job overlap only where the fault allows it
+A  attempts and crashes stay within their budgets
+B  no retry comes before its backoff is over
+S  it settles: lanes empty, nothing running, no orphan process
+C  the counters shown equal MongoDB's
+"""
+
+from collections import Counter
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from typing import Any
+
+from bson import ObjectId
+from django.conf import settings
+
+from jobs import clients, lanes, selectors, services
+from jobs.backoff import JITTER
+from jobs.clients import Document, collection
+from tests.system.faults.ledger import Execution, Ledger, overlaps
+
+ENDED = ("completed", "dead", "cancelled")
+
+
+class Violation(AssertionError):
+    """An invariant does not hold."""
+
+
+@dataclass(frozen=True)
+class Allowed:
+    """What the fault of this row may do; everything else is a violation."""
+
+    overlaps: bool = False  # a zombie may run beside its successor
+    crashes: bool = True  # what ran in a process that was killed is charged a crash
+    dead: frozenset[str] = frozenset()  # jobs that are meant to end in the dead-letter queue
+    unledgered: frozenset[str] = frozenset()  # jobs of types that write no ledger
+    cancelled: frozenset[str] = frozenset()
+
+
+@dataclass
+class Count:
+    """The figures of one run."""
+
+    jobs: int = 0
+    executions: int = 0
+    twice: int = 0  # executions that came to their end, beyond one for each end that was wanted
+    refused: int = 0
+    figures: dict[str, Any] = field(default_factory=dict)
+
+
+def check(accepted: Iterable[str], ledger: Ledger, allowed: Allowed) -> Count:
+    """Check every invariant but S's processes. Raises `Violation` that names what does not hold."""
+    wanted = list(accepted)
+    jobs = {str(job["_id"]): job for job in _documents(wanted)}
+    runs = ledger.by_job()
+    for name, test in CHECKS.items():
+        if faults := list(test(wanted, jobs, runs, allowed)):
+            shown = "; ".join(faults[:5])
+            raise Violation(f"{name}: {len(faults)} times. {shown}")
+    completed = Counter(
+        id for id, executions in runs.items() for e in executions if e.ended and not e.failed
+    )
+    return Count(
+        jobs=len(wanted),
+        executions=sum(map(len, runs.values())),
+        twice=sum(times - 1 for times in completed.values()),
+        refused=selectors.refused_ends(),
+    )
+
+
+def _documents(ids: list[str]) -> Iterable[Document]:
+    for start in range(0, len(ids), 5000):
+        part = [ObjectId(id) for id in ids[start : start + 5000]]
+        yield from collection("jobs").find({"_id": {"$in": part}})
+
+
+Jobs = dict[str, Document]
+Runs = dict[str, list[Execution]]
+
+
+def _lost(wanted: list[str], jobs: Jobs, runs: Runs, allowed: Allowed) -> Iterable[str]:
+    for id in wanted:
+        status = jobs[id]["status"] if id in jobs else "gone"
+        dead = status == "dead" and id not in allowed.dead
+        stopped = status == "cancelled" and id not in allowed.cancelled
+        if status not in ENDED or dead or stopped:
+            error = jobs[id]["error"] if id in jobs else ""
+            yield f"{id} is {status} ({error})"
+
+
+def _unproven(wanted: list[str], jobs: Jobs, runs: Runs, allowed: Allowed) -> Iterable[str]:
+    for id, job in jobs.items():
+        if job["status"] != "completed" or id in allowed.unledgered:
+            continue
+        claims = [a["claim"] for a in job["attempts"] if a["outcome"] == "completed"]
+        ended = {e.claim for e in runs.get(id, []) if e.ended and not e.failed}
+        if not claims or claims[-1] not in ended:
+            yield f"{id} is completed under claim {claims}, but the ledger has ends {ended}"
+
+
+def _ended_twice(wanted: list[str], jobs: Jobs, runs: Runs, allowed: Allowed) -> Iterable[str]:
+    for id, job in jobs.items():
+        claims = [attempt["claim"] for attempt in job["attempts"]]
+        ends = sum(attempt["outcome"] == "completed" for attempt in job["attempts"])
+        if len(set(claims)) < len(claims) or (ends > 1 and "requeued" not in job["tags"]):
+            yield f"{id} has ends under the claims {claims}, {ends} of them completed"
+
+
+def _overlapped(wanted: list[str], jobs: Jobs, runs: Runs, allowed: Allowed) -> Iterable[str]:
+    if not allowed.overlaps:
+        for id, executions in runs.items():
+            if overlaps(executions):
+                yield f"{id} ran twice at the same time: {executions}"
+
+
+def _over_budget(wanted: list[str], jobs: Jobs, runs: Runs, allowed: Allowed) -> Iterable[str]:
+    most = settings.JOB_MAX_CRASHES if allowed.crashes else 0
+    for id, job in jobs.items():
+        if job["attempt"] > job["max_attempts"] or job["crashes"] > most:
+            yield f"{id} has {job['attempt']} attempts and {job['crashes']} crashes"
+
+
+def _too_soon(wanted: list[str], jobs: Jobs, runs: Runs, allowed: Allowed) -> Iterable[str]:
+    for id, job in jobs.items():
+        if job["type"] != "work":
+            continue
+        failed = [e for e in runs.get(id, []) if e.failed]
+        for number, execution in enumerate(failed, 1):
+            later = [e.started for e in runs[id] if e.started > (execution.ended or 0)]
+            least = settings.JOB_BACKOFF_SECONDS * 2 ** (number - 1)
+            # The end is measured again when it is recorded: a few milliseconds either way.
+            if later and min(later) - (execution.ended or 0) < least - 0.05:
+                yield f"{id} came back after {min(later) - (execution.ended or 0):.2f} s"
+
+
+def _unsettled(wanted: list[str], jobs: Jobs, runs: Runs, allowed: Allowed) -> Iterable[str]:
+    running = collection("jobs").count_documents({"status": "running"})
+    if running:
+        yield f"{running} jobs are running"
+    for queue in services.known_queues():
+        for lane in lanes.in_order([queue]):
+            if length := clients.redis().llen(lanes.key(lane)):
+                yield f"{length} ids are in {lane}"
+
+
+def _miscounted(wanted: list[str], jobs: Jobs, runs: Runs, allowed: Allowed) -> Iterable[str]:
+    selectors.forget_stats()
+    shown = selectors.stats().by_status
+    pipeline = [{"$group": {"_id": "$status", "n": {"$sum": 1}}}]
+    truth = {row["_id"]: row["n"] for row in collection("jobs").aggregate(pipeline)}
+    for status, number in shown.items():
+        if number != truth.get(status, 0):
+            yield f"{number} {status} are shown, {truth.get(status, 0)} there are"
+
+
+CHECKS: dict[str, Callable[[list[str], Jobs, Runs, Allowed], Iterable[str]]] = {
+    "L, lost or not ended": _lost,
+    "P, completed without an end in the ledger": _unproven,
+    "1, more than one end": _ended_twice,
+    "O, overlapping executions": _overlapped,
+    "A, over its budget": _over_budget,
+    "B, back before its backoff": _too_soon,
+    "S, not settled": _unsettled,
+    "C, counters differ": _miscounted,
+}
+MOST_JITTER = 1 + JITTER
