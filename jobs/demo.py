@@ -9,8 +9,10 @@ from django.core.files.storage import default_storage
 from pydantic import Field
 
 from jobs import context, selectors
+from jobs.context import Context
 from jobs.registry import job
 
+STEP_SECONDS = 0.1  # how often `wait` looks whether it should stop
 CAUSES = "causes"  # the folder in the storage
 
 
@@ -29,6 +31,22 @@ def sleep(
 ) -> None:
     """Sleep; longer than the job's timeout is how to see one."""
     time.sleep(seconds)
+
+
+@job
+def wait(
+    ctx: Context,
+    seconds: Annotated[float, Field(ge=0, le=3600, description="Seconds, 0 to 3,600.")],
+) -> dict[str, Any]:
+    """Sleep, but end early when asked to stop."""
+    until = time.monotonic() + seconds
+    while not ctx.should_stop:
+        left = until - time.monotonic()
+        if left <= 0:
+            return {"stopped_early": False}
+        time.sleep(min(left, STEP_SECONDS))
+    ctx.log.info("wait.stopped_early")
+    return {"stopped_early": True}
 
 
 @job

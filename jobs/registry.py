@@ -5,16 +5,34 @@ import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime
-from typing import Any, Generic, Literal, ParamSpec, TypeVar, get_args, get_type_hints, overload
+from functools import cache
+from inspect import Parameter
+from typing import (
+    Any,
+    Concatenate,
+    Generic,
+    Literal,
+    ParamSpec,
+    Protocol,
+    Self,
+    TypeVar,
+    get_args,
+    get_type_hints,
+    overload,
+)
 
 from pydantic import BaseModel, ConfigDict, ValidationError, create_model
 
+from jobs import context
+from jobs.context import Context
 from jobs.errors import DefinitionError, FieldError, InvalidRequest
 
 P = ParamSpec("P")
 R = TypeVar("R")
 Priority = Literal["high", "medium", "low"]
 PRIORITIES: tuple[Priority, ...] = get_args(Priority)  # strict order: the first is taken first
+POSITIONAL = (Parameter.POSITIONAL_ONLY, Parameter.POSITIONAL_OR_KEYWORD)
+CTX = "ctx"  # the first parameter of a function that wants its execution's context
 NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,63}")  # of job types, queues and tags
 
 
@@ -47,7 +65,7 @@ class JobType(Generic[P, R]):
     """A registered function. Call it to run it here; `enqueue` it to run it in a worker."""
 
     name: str
-    function: Callable[P, R]
+    function: Callable[..., R]
     schema: type[BaseModel]
     priority: Priority = "medium"
     queue: str = "default"
@@ -59,7 +77,7 @@ class JobType(Generic[P, R]):
     def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R:
         return self.function(*args, **kwargs)
 
-    def options(self, **chosen: Any) -> "JobType[P, R]":
+    def options(self, **chosen: Any) -> Self:
         """Return this job type with other defaults for its next `enqueue`; see `Options`."""
         return replace(self, chosen=replace(self.chosen, **chosen))
 
@@ -69,7 +87,7 @@ class JobType(Generic[P, R]):
         Raises `InvalidRequest` for a payload that the signature refuses, `StoreDown` when MongoDB
         does not acknowledge it.
         """
-        payload = inspect.signature(self.function).bind_partial(*args, **kwargs).arguments
+        payload = _payload_signature(self.function).bind_partial(*args, **kwargs).arguments
         return _enqueue(self.name, payload, self.chosen)
 
     def validate(self, payload: Mapping[str, Any]) -> dict[str, Any]:
@@ -84,8 +102,7 @@ class JobType(Generic[P, R]):
 
     def run(self, payload: Mapping[str, Any]) -> R:
         """Call the function with a stored payload turned back into the types of its signature."""
-        arguments = self.schema.model_validate(payload)
-        return self.function(**{name: getattr(arguments, name) for name in self.fields})  # type: ignore[call-arg]
+        return self.function(**vars(self.schema.model_validate(payload)))
 
     @property
     def fields(self) -> list[str]:
@@ -95,6 +112,28 @@ class JobType(Generic[P, R]):
     def description(self) -> str:
         """The first line of the function's docstring; empty if it has none."""
         return (inspect.getdoc(self.function) or "").partition("\n")[0]
+
+
+class ContextJobType(JobType[P, R]):
+    """A job type whose function takes `ctx` first, which is no part of its payload."""
+
+    def __call__(self, ctx: Context, *args: P.args, **kwargs: P.kwargs) -> R:  # type: ignore[override]
+        return self.function(ctx, *args, **kwargs)
+
+    def run(self, payload: Mapping[str, Any]) -> R:
+        """As `JobType.run`, with the current context. Raises `LookupError` outside of a job."""
+        return self.function(context.current(), **vars(self.schema.model_validate(payload)))
+
+
+class Registration(Protocol):
+    """What `job` with options returns: it makes a job type of a function."""
+
+    @overload
+    def __call__(
+        self, function: Callable[Concatenate[Context, P], R], /
+    ) -> ContextJobType[P, R]: ...
+    @overload
+    def __call__(self, function: Callable[P, R], /) -> JobType[P, R]: ...
 
 
 _types: dict[str, JobType[..., Any]] = {}
@@ -108,6 +147,8 @@ def bind(enqueue: Callable[[str, Mapping[str, Any], Options], str]) -> None:
 
 
 @overload
+def job(function: Callable[Concatenate[Context, P], R], /) -> ContextJobType[P, R]: ...
+@overload
 def job(function: Callable[P, R], /) -> JobType[P, R]: ...
 @overload
 def job(
@@ -118,17 +159,20 @@ def job(
     max_attempts: int | None = ...,
     timeout: float | None = ...,
     backoff: float | None = ...,
-) -> Callable[[Callable[P, R]], JobType[P, R]]: ...
+) -> Registration: ...
 
 
 def job(function: Callable[..., Any] | None = None, /, *, name: str = "", **defaults: Any) -> Any:
     """Register a typed function as a job type named after it (or `name`).
 
-    Raises `DefinitionError` for a name that is taken or a signature that no JSON object can fill.
+    A first parameter `ctx`, annotated `Context` or not at all, is not part of the payload: the
+    function is given the context of its execution. Raises `DefinitionError` for a name that is
+    taken, a signature that no JSON object can fill, or a `ctx` in another place.
     """
 
     def register(function: Callable[..., Any]) -> JobType[..., Any]:
-        job_type: JobType[..., Any] = JobType(
+        kind = ContextJobType if _takes_context(function) else JobType
+        job_type: JobType[..., Any] = kind(
             name or function.__name__, function, _schema_of(function), **defaults
         )
         _check(job_type)
@@ -163,10 +207,33 @@ def _check(job_type: JobType[..., Any]) -> None:
         raise DefinitionError(f"Job type {job_type.name!r}: {'; '.join(found)}.")
 
 
+def _takes_context(function: Callable[..., Any]) -> bool:
+    """Return whether the first parameter is `ctx`. Raises `DefinitionError` if another one is."""
+    hints = get_type_hints(function)
+    parameters = inspect.signature(function).parameters
+    for place, parameter in enumerate(parameters.values()):
+        hint = hints.get(parameter.name, parameter.empty)
+        well_typed = hint in (Context, parameter.empty) and parameter.kind in POSITIONAL
+        well_placed = place == 0 and parameter.name == CTX and well_typed
+        if (parameter.name == CTX or hint is Context) and not well_placed:
+            raise DefinitionError(
+                f"Job type {function.__name__!r}: `{parameter}`: a context comes first and is "
+                f"called {CTX}, as in def {function.__name__}({CTX}: Context, ...)."
+            )
+    return CTX in parameters
+
+
+@cache
+def _payload_signature(function: Callable[..., Any]) -> inspect.Signature:
+    signature = inspect.signature(function)
+    parameters = signature.parameters.values()
+    return signature.replace(parameters=[one for one in parameters if one.name != CTX])
+
+
 def _schema_of(function: Callable[..., Any]) -> type[BaseModel]:
     hints = get_type_hints(function, include_extras=True)
     fields: dict[str, Any] = {}
-    for parameter in inspect.signature(function).parameters.values():
+    for parameter in _payload_signature(function).parameters.values():
         if parameter.kind not in (parameter.POSITIONAL_OR_KEYWORD, parameter.KEYWORD_ONLY):
             raise DefinitionError(
                 f"Job type {function.__name__!r}: name each parameter; "

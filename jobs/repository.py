@@ -59,6 +59,15 @@ class ClaimedJob:
 
 
 @dataclass(frozen=True, slots=True)
+class Holding:
+    """That a worker has a job under one claim."""
+
+    worker: ObjectId
+    job: ObjectId
+    claim: int
+
+
+@dataclass(frozen=True, slots=True)
 class End:
     """How one execution ended, to be recorded under its claim."""
 
@@ -345,6 +354,14 @@ def find_held(worker: ObjectId, id: ObjectId, claim: int) -> ClaimedJob | None:
     held = {"_id": id, "status": State.RUNNING, "worker": worker, "claim": claim}
     document = collection("jobs").find_one(held, CLAIM_FIELDS)
     return _claimed(document) if document else None
+
+
+@durable
+def holdings(ids: Sequence[ObjectId]) -> set[Holding]:
+    """Return by whom, and under which claim, those of `ids` that are running are held."""
+    running = {"_id": {"$in": list(ids)}, "status": State.RUNNING}
+    found = collection("jobs").find(running, {"worker": 1, "claim": 1})
+    return {Holding(document["worker"], document["_id"], document["claim"]) for document in found}
 
 
 # --- What people and the steward do -----------------------------------------------------------

@@ -14,7 +14,7 @@ from redis import Redis
 from jobs import backoff, lanes, registry, repository
 from jobs.errors import FieldError, IllegalMove, InvalidRequest, NotFound
 from jobs.registry import Lane, Options
-from jobs.repository import ClaimedJob, End, Hint
+from jobs.repository import ClaimedJob, End, Hint, Holding
 from jobs.requests import Request, new_jobs
 from jobs.states import REQUEUEABLE, State, sources
 
@@ -319,6 +319,17 @@ def _record_deaths(worker: ObjectId, ends: Sequence[End]) -> list[Hint]:
     refused = {end.id for end in record(worker, ends)}
     pending = [end.id for end in ends if end.status is State.PENDING and end.id not in refused]
     return repository.hints(pending)
+
+
+def moved_on(holdings: Sequence[Holding]) -> list[Holding]:
+    """Return those that are no longer so: the job was cancelled, or taken from that worker.
+
+    One read for all of them, none for none.
+    """
+    if not holdings:
+        return []
+    held = repository.holdings([holding.job for holding in holdings])
+    return [holding for holding in holdings if holding not in held]
 
 
 def timeout_seconds(type: str) -> float:

@@ -1,6 +1,7 @@
 """What every execution slot is doing, in memory that the supervisor's processes share.
 
 A worker writes it, at the cost of a memory copy; the supervisor reads it after the worker has died.
+The steward writes beside each slot which execution of it should end early.
 """
 
 import mmap
@@ -12,8 +13,10 @@ from typing import Final
 from bson import ObjectId
 
 SLOT: Final = struct.Struct("<12sqdd")  # job, claim, started, deadline (0: none), all monotonic
+MOVED_ON: Final = struct.Struct("<12sq")  # job, claim: whose execution should end early
 BOOT: Final = struct.Struct("<?12s")  # is there one, the worker's id
 BUSY: Final = 1  # a byte before each slot, written last: a torn slot never counts
+SLOT_BYTES: Final = BUSY + SLOT.size + MOVED_ON.size
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,14 +36,14 @@ class Board:
         self.workers = workers
         self.slots = slots
         self.queues = list(queues)
-        self._row = BOOT.size + slots * (BUSY + SLOT.size)
+        self._row = BOOT.size + slots * SLOT_BYTES
         self._memory = mmap.mmap(-1, len(self.queues) + workers * self._row)
 
     def _row_at(self, worker: int) -> int:
         return len(self.queues) + worker * self._row
 
     def _slot_at(self, worker: int, slot: int) -> int:
-        return self._row_at(worker) + BOOT.size + slot * (BUSY + SLOT.size)
+        return self._row_at(worker) + BOOT.size + slot * SLOT_BYTES
 
     # --- written by a worker
 
@@ -65,6 +68,11 @@ class Board:
         """Say that a slot executes nothing."""
         self._memory[self._slot_at(worker, slot)] = 0
 
+    def has_moved_on(self, worker: int, slot: int, job: ObjectId, claim: int) -> bool:
+        """Return whether the steward has said so of this execution, and not of another."""
+        at = self._slot_at(worker, slot) + BUSY + SLOT.size
+        return self._memory[at : at + MOVED_ON.size] == MOVED_ON.pack(job.binary, claim)
+
     # --- read by the supervisor and the steward
 
     def boot(self, worker: int) -> ObjectId | None:
@@ -79,11 +87,16 @@ class Board:
 
     def running(self, worker: int) -> Iterator[Running]:
         """Yield what a worker's slots are executing."""
+        for _, running in self.running_slots(worker):
+            yield running
+
+    def running_slots(self, worker: int) -> Iterator[tuple[int, Running]]:
+        """Yield the slots of a worker that execute something, each with what that is."""
         for slot in range(self.slots):
             at = self._slot_at(worker, slot)
             if self._memory[at]:
                 job, *numbers = SLOT.unpack_from(self._memory, at + BUSY)
-                yield Running(ObjectId(job), *numbers)
+                yield slot, Running(ObjectId(job), *numbers)
 
     def overdue(self, worker: int, now: float) -> bool:
         """Return whether one of a worker's executions is past its deadline."""
@@ -95,6 +108,15 @@ class Board:
         self._memory[at : at + self._row] = bytes(self._row)
 
     # --- written by the steward, read by the workers
+
+    def set_moved_on(self, worker: int, slot: int, job: ObjectId, claim: int) -> None:
+        """Say that an execution no longer holds its job, so that it may end early.
+
+        The slot may have gone on to another one: that one has another job or claim, and a claim of
+        a job never comes back, so nothing need be cleared.
+        """
+        at = self._slot_at(worker, slot) + BUSY + SLOT.size
+        MOVED_ON.pack_into(self._memory, at, job.binary, claim)
 
     def set_paused(self, paused: set[str]) -> None:
         """Say which queues hand out no jobs."""

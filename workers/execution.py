@@ -3,6 +3,7 @@
 import json
 import time
 import traceback
+from collections.abc import Callable
 from typing import Any
 
 import structlog
@@ -16,11 +17,13 @@ ERROR_CHARACTERS = 2_000
 TRACEBACK_CHARACTERS = 16_000  # the end of it: the innermost frames
 
 
-def execute(job: ClaimedJob) -> End:
+def execute(job: ClaimedJob, should_stop: Callable[[], bool]) -> End:
     """Call the job's function; whatever it does, return the end of this execution."""
     job_type = registry.get(job.type)
     token = context.set(
-        context.Context(str(job.id), job.attempt, job.claim, f"{job.type}:{job.id}")
+        context.Context(
+            str(job.id), job.attempt, job.claim, f"{job.type}:{job.id}", job.type, should_stop
+        )
     )
     started = time.monotonic()
     try:

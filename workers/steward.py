@@ -6,7 +6,7 @@ import random
 import select
 import signal
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import structlog
@@ -16,6 +16,7 @@ from redis.exceptions import RedisError
 
 from jobs import services
 from jobs.errors import StoreDown
+from jobs.repository import Holding
 from jobs.services import Execution
 from workers.board import Board
 
@@ -28,6 +29,7 @@ REPAIR_SECONDS = 1.0
 PROMOTE_SECONDS = 0.2
 REAP_SECONDS = 5.0
 PAUSE_SECONDS = 0.5
+MOVED_ON_SECONDS = 1.0  # an execution younger than that is not asked about
 LAST_SECONDS = 5.0  # how long, when told to stop, it waits for a store to take the last reports
 
 
@@ -77,6 +79,7 @@ class Steward:
             Chore("promote", PROMOTE_SECONDS, self.promote, for_all=True),
             Chore("repair", REPAIR_SECONDS, self.repair, for_all=True),
             Chore("reap", REAP_SECONDS, self.reap, for_all=True),
+            Chore("moved_on", MOVED_ON_SECONDS, self.tell_moved_on),
         )
 
     def run(self) -> None:
@@ -143,6 +146,23 @@ class Steward:
     def read_pauses(self) -> None:
         """Tell the workers which queues are paused."""
         self.board.set_paused(services.paused_queues())
+
+    def tell_moved_on(self) -> None:
+        """Tell the workers which long executions go on for nothing: they no longer hold the job."""
+        places = dict(self._long_executions())
+        for holding in services.moved_on(list(places)):
+            self.board.set_moved_on(*places[holding], holding.job, holding.claim)
+
+    def _long_executions(self) -> Iterator[tuple[Holding, tuple[int, int]]]:
+        """Yield what has been executing for a while, and at which worker and slot."""
+        # Taken first: what the next boot in a row executes is younger than this, so that it is
+        # never asked about in the name of the boot before it.
+        before = time.monotonic() - MOVED_ON_SECONDS
+        for worker in range(self.board.workers):
+            boot = self.board.boot(worker)
+            for slot, running in self.board.running_slots(worker) if boot else ():
+                if boot and running.started < before:
+                    yield Holding(boot, running.job, running.claim), (worker, slot)
 
     def promote(self) -> None:
         """Make due jobs pending, all of them."""

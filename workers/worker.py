@@ -10,6 +10,7 @@ import traceback
 from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
@@ -88,10 +89,14 @@ class Worker:
             started = time.monotonic()
             deadline = started + services.timeout_seconds(job.type)
             self.board.start(self.place.index, slot, Running(job.id, job.claim, started, deadline))
-            end = execute(job)
+            end = execute(job, partial(self.should_stop, slot, job))
             self.board.finish(self.place.index, slot)
             self._slowest = max(self._slowest, end.ended - started)
             self.recorder.add(end, flush=not self.claimed)
+
+    def should_stop(self, slot: int, job: ClaimedJob) -> bool:
+        """Return whether an execution should end early; its handler asks, through `ctx`."""
+        return self.stopping or self.board.has_moved_on(self.place.index, slot, job.id, job.claim)
 
     def next_job(self, slot: int) -> ClaimedJob | None:
         """Return a claimed job, asleep until there is one; `None`: stop.

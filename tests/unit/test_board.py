@@ -49,3 +49,24 @@ def test_paused_queues_are_left_out_in_the_order_given() -> None:
     assert board.open_queues() == ["b", "c"]
     board.set_paused(set())
     assert board.open_queues() == ["b", "a", "c"]
+
+
+def test_only_the_execution_that_has_moved_on_is_told_so() -> None:
+    board, job, other = Board(2, 2, []), ObjectId(), ObjectId()
+    assert not board.has_moved_on(1, 0, job, 3)
+    board.set_moved_on(1, 0, job, 3)
+    assert board.has_moved_on(1, 0, job, 3)
+    others = [(1, 0, other, 3), (1, 0, job, 4), (1, 1, job, 3), (0, 0, job, 3)]
+    assert not any(board.has_moved_on(*place) for place in others)
+    board.clear(1)
+    assert not board.has_moved_on(1, 0, job, 3)
+
+
+def test_a_word_that_comes_too_late_does_not_meet_the_next_execution_of_the_slot() -> None:
+    board, first, then = Board(1, 1, []), running(), running()
+    board.start(0, 0, first)
+    board.finish(0, 0)
+    board.start(0, 0, then)
+    board.set_moved_on(0, 0, first.job, first.claim)
+    assert not board.has_moved_on(0, 0, then.job, then.claim)
+    assert list(board.running_slots(0)) == [(0, then)]

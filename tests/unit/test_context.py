@@ -1,6 +1,8 @@
+from dataclasses import replace
 from threading import Thread
 
 import pytest
+from structlog.testing import capture_logs
 
 from jobs import context
 from jobs.context import Context
@@ -55,3 +57,18 @@ def test_another_thread_does_not_see_the_context() -> None:
 def test_a_context_cannot_be_changed() -> None:
     with pytest.raises(AttributeError):
         FIRST.attempt = 2  # type: ignore[misc]
+
+
+def test_a_job_should_stop_when_its_worker_says_so() -> None:
+    asked = [False, True]
+    job = replace(FIRST, stop=lambda: asked.pop(0))
+    assert (FIRST.should_stop, job.should_stop, job.should_stop) == (False, False, True)
+    assert job == FIRST
+
+
+def test_the_log_of_a_job_says_whose_it_is() -> None:
+    with capture_logs() as lines:
+        replace(OTHER, type="charge").log.info("charge.sent", order=7)
+    (line,) = lines
+    said = {"job": "b" * 24, "type": "charge", "attempt": 2, "claim": 3, "order": 7}
+    assert line == {"event": "charge.sent", "log_level": "info", **said}

@@ -53,14 +53,17 @@ def execution(number: int) -> Iterator[None]:
 # --- the types --------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(("wanted", "expected"), [("0", []), ("1", ["crash", "flaky", "noop"])])
+@pytest.mark.parametrize(
+    ("wanted", "expected"), [("0", []), ("1", ["crash", "flaky", "noop", "wait"])]
+)
 def test_the_demo_types_exist_only_where_they_are_wanted(
     wanted: str, expected: list[str], tmp_path: Path
 ) -> None:
+    names = ("crash", "flaky", "noop", "wait")
     script = (
         "import django; django.setup()\n"
         "from jobs import registry\n"
-        "print(*(t.name for t in registry.all_types() if t.name in ('crash', 'flaky', 'noop')))"
+        f"print(*(t.name for t in registry.all_types() if t.name in {names}))"
     )
     settings = {"DJANGO_SETTINGS_MODULE": "taskqueue.settings", "DATA_DIR": str(tmp_path)}
     found = subprocess.run(
@@ -82,6 +85,12 @@ def test_a_sleep_lasts_as_long_as_asked(demo: ModuleType, monkeypatch: pytest.Mo
     monkeypatch.setattr("jobs.demo.time.sleep", slept.append)
     demo.sleep(2.5)
     assert slept == [2.5]
+
+
+def test_a_wait_lasts_as_long_as_asked_unless_it_is_asked_to_stop(demo: ModuleType) -> None:
+    facts = {"job_id": "a" * 24, "attempt": 1, "claim": 1, "idempotency_key": "a"}
+    assert demo.wait(Context(**facts), 0.01) == {"stopped_early": False}
+    assert demo.wait(Context(**facts, stop=lambda: True), 60) == {"stopped_early": True}
 
 
 def test_a_flaky_job_fails_its_first_executions_and_then_succeeds(demo: ModuleType) -> None:
@@ -134,6 +143,8 @@ def test_a_crash_kills_its_own_process_and_no_other(
         ("sleep", {"seconds": -1}, "seconds"),
         ("sleep", {"seconds": 3601}, "seconds"),
         ("sleep", {"seconds": float("inf")}, "seconds"),
+        ("wait", {"seconds": 3601}, "seconds"),
+        ("wait", {"seconds": 1, "ctx": {}}, "ctx"),
         ("flaky", {"fail_times": -1}, "fail_times"),
         ("flaky", {"fail_times": 1, "cause": "../secret"}, "cause"),
         ("flaky", {"fail_times": 1, "cause": "a\n"}, "cause"),

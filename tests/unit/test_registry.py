@@ -1,14 +1,25 @@
+from collections.abc import Iterator
 from typing import Any, Literal
 
 import pytest
 
-from jobs import job, registry
+from jobs import Context, context, job, registry
 from jobs.errors import DefinitionError, InvalidRequest
 
 
 @pytest.fixture(autouse=True)
 def _own_registry(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(registry, "_types", {})
+
+
+@pytest.fixture
+def sent() -> Iterator[list[Any]]:
+    """What is enqueued: type, payload, options."""
+    found: list[Any] = []
+    previous = registry._enqueue
+    registry.bind(lambda *asked: found.append(asked) or "id")
+    yield found
+    registry.bind(previous)
 
 
 def faults(payload: dict[str, Any], job_type: Any) -> dict[str, str]:
@@ -83,19 +94,95 @@ def test_defaults_that_make_no_sense_are_refused(wrong: dict[str, Any]) -> None:
         job(**wrong)(lambda: None)
 
 
-def test_options_change_one_enqueue_and_leave_the_job_type_alone() -> None:
-    sent: list[Any] = []
-
+def test_options_change_one_enqueue_and_leave_the_job_type_alone(sent: list[Any]) -> None:
     @job
     def greet(name: str) -> None: ...
 
-    previous = registry._enqueue
-    registry.bind(lambda type, payload, options: sent.append((type, payload, options)) or "id")
-    try:
-        assert greet.options(priority="low").options(delay=60).enqueue(name="Ada") == "id"
-    finally:
-        registry.bind(previous)
+    assert greet.options(priority="low").options(delay=60).enqueue(name="Ada") == "id"
     type_, payload, options = sent[0]
     assert (type_, dict(payload)) == ("greet", {"name": "Ada"})
     assert (options.priority, options.delay) == ("low", 60)
     assert greet.chosen.priority is None
+
+
+# --- a first parameter ctx --------------------------------------------------------------------
+
+CONTEXT = Context(job_id="a" * 24, attempt=1, claim=1, idempotency_key="charge:a")
+
+
+def charging() -> Any:
+    @job(priority="high")
+    def charge(ctx: Context, order: int, copies: int = 1) -> tuple[Any, int, int]:
+        return ctx, order, copies
+
+    return charge
+
+
+def test_a_context_is_no_part_of_the_payload() -> None:
+    charge = charging()
+    assert charge.fields == ["order", "copies"]
+    assert "ctx" not in charge.schema.model_json_schema()["properties"]
+    assert charge.validate({"order": 7}) == {"order": 7, "copies": 1}
+    assert set(faults({"order": 7, "ctx": 1}, charge)) == {"payload.ctx"}
+
+
+def test_a_job_is_given_the_context_that_it_could_ask_for() -> None:
+    with context.use(CONTEXT):
+        given, *rest = charging().run({"order": 7})
+        assert given is context.current()
+    assert rest == [7, 1]
+
+
+def test_a_job_type_with_a_context_runs_only_as_a_job_or_when_given_one() -> None:
+    charge = charging()
+    with pytest.raises(LookupError, match="No job runs here"):
+        charge.run({"order": 7})
+    assert charge(CONTEXT, 7) == charge(ctx=CONTEXT, order=7) == (CONTEXT, 7, 1)
+    with pytest.raises(TypeError):
+        charge(order=7)
+
+
+@pytest.mark.parametrize("chosen", [{}, {"delay": 60}])
+def test_enqueue_takes_no_context(chosen: dict[str, Any], sent: list[Any]) -> None:
+    charge = charging().options(**chosen)
+    assert charge.enqueue(order=7) == charge.enqueue(7) == "id"
+    assert [(type, dict(payload)) for type, payload, _ in sent] == [("charge", {"order": 7})] * 2
+    with pytest.raises(TypeError):
+        charge.enqueue(ctx=CONTEXT, order=7)
+
+
+def test_a_context_needs_no_annotation() -> None:
+    @job
+    def bare(ctx, order: int):  # type: ignore[no-untyped-def]
+        return ctx, order
+
+    assert bare.fields == ["order"]
+    with context.use(CONTEXT):
+        assert bare.run({"order": 7}) == (CONTEXT, 7)
+
+
+def test_a_context_may_be_all_that_a_job_type_takes() -> None:
+    @job
+    def alone(ctx: "Context", /) -> Context:
+        return ctx
+
+    assert (alone.fields, alone.validate({})) == ([], {})
+    with context.use(CONTEXT):
+        assert alone.run({}) is CONTEXT
+
+
+def second(order: int, ctx: Context) -> None: ...
+def keyword_only(*, ctx: Context) -> None: ...
+def other_type(ctx: int) -> None: ...
+def other_name(context: Context, order: int) -> None: ...
+def twice(ctx: Context, other: Context) -> None: ...
+def optional(ctx: Context | None = None) -> None: ...
+def rest(*ctx: Context) -> None: ...
+
+
+@pytest.mark.parametrize(
+    "function", [second, keyword_only, other_type, other_name, twice, optional, rest]
+)
+def test_a_context_elsewhere_than_first_is_refused_when_it_is_defined(function: Any) -> None:
+    with pytest.raises(DefinitionError, match="a context comes first and is called ctx"):
+        job(function)

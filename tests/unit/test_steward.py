@@ -1,0 +1,63 @@
+import time
+from typing import Any
+
+import pytest
+from bson import ObjectId
+
+from jobs import services
+from jobs.repository import Holding
+from workers.board import Board, Running
+from workers.steward import Steward
+
+BOOT = ObjectId()
+NO_PIPE = -1
+
+
+def executing(board: Board, slot: int, seconds: float) -> Running:
+    running = Running(ObjectId(), 5, time.monotonic() - seconds, 0.0)
+    board.start(0, slot, running)
+    return running
+
+
+def test_only_long_executions_are_asked_about_and_those_that_moved_on_are_told(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    board, asked = Board(2, 4, []), []
+    board.enter(0, BOOT)
+    young, kept, gone = (executing(board, slot, age) for slot, age in enumerate((0.5, 2, 3)))
+
+    def moved_on(holdings: Any) -> Any:
+        asked.extend(holdings)
+        return [holding for holding in holdings if holding.job == gone.job]
+
+    monkeypatch.setattr(services, "moved_on", moved_on)
+    Steward(board, ObjectId(), NO_PIPE).tell_moved_on()
+    assert asked == [Holding(BOOT, kept.job, 5), Holding(BOOT, gone.job, 5)]
+    told = [board.has_moved_on(0, slot, one.job, 5) for slot, one in enumerate((young, kept, gone))]
+    assert told == [False, False, True]
+
+
+def test_while_jobs_are_quick_mongodb_is_not_asked(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("jobs.repository.collection", None)  # using it would raise
+    board = Board(1, 2, [])
+    board.enter(0, BOOT)
+    executing(board, 0, 0.1)
+    Steward(board, ObjectId(), NO_PIPE).tell_moved_on()
+
+
+def test_what_the_next_boot_executes_is_not_asked_about_under_the_boot_before_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    # The steward stands still between reading who has the row and what it executes.
+    board = Board(1, 1, [])
+    board.enter(0, BOOT)
+    steward, started = Steward(board, ObjectId(), NO_PIPE), time.monotonic()
+    monkeypatch.setattr(time, "monotonic", lambda: started)
+
+    def boot_then_another(worker: int) -> ObjectId:
+        board.enter(worker, ObjectId())
+        board.start(worker, 0, Running(ObjectId(), 1, started + 0.001, 0.0))
+        return BOOT
+
+    monkeypatch.setattr(board, "boot", boot_then_another)
+    assert list(steward._long_executions()) == []
