@@ -67,6 +67,8 @@ class Steward:
         self.stopping = False
         self.leading = False
         self.beat_at = time.monotonic()  # the last heartbeat that MongoDB took
+        # Silent for longer itself, a steward does not trust the silence of others.
+        self.patience = settings.WORKER_LOST_SECONDS / 3 + settings.WORKER_HEARTBEAT_SECONDS
         self.server_ahead: float | None = None  # MongoDB's clock less ours, in seconds
         # What came before this steward's start is not known to it: an outage, for example.
         self.no_reaping_until = self.beat_at + settings.WORKER_LOST_SECONDS
@@ -131,7 +133,7 @@ class Steward:
         silent_for, self.beat_at = now - self.beat_at, now
         ahead, self.server_ahead = self.server_ahead, server - now
         jumped = ahead is not None and abs(self.server_ahead - ahead) > JUMP_SECONDS
-        if silent_for > settings.WORKER_LOST_SECONDS / 2 or jumped:
+        if silent_for > self.patience or jumped:
             self._amnesty(silent_for)
         self.leading = services.is_leader(self.supervisor, LEADER_SECONDS)
 
@@ -175,6 +177,7 @@ class Steward:
             services.repair(queue)
 
     def reap(self) -> None:
-        """Take back the jobs of workers that went silent."""
-        if time.monotonic() > self.no_reaping_until:
+        """Take back the jobs of workers that went silent; not while this steward is silent too."""
+        beats = time.monotonic() - self.beat_at < self.patience
+        if beats and time.monotonic() > self.no_reaping_until:
             services.reap(settings.WORKER_LOST_SECONDS)

@@ -14,7 +14,7 @@ import pytest
 from django.conf import settings
 from django.db import connections
 
-from tests.system.faults.world import World
+from tests.system.faults.world import World, use_mongodb
 
 ROOT = Path(__file__).parents[3]
 RESULTS = ROOT / ".chaos" / "rows.jsonl"
@@ -54,11 +54,11 @@ def pytest_runtest_makereport(item: Any, call: Any) -> Any:
 
 @pytest.fixture
 def world(tmp_path: Path, nth_seed: int, request: pytest.FixtureRequest) -> Iterator[World]:
-    """This row's own system, not started yet; its seed is printed and can be given by CHAOS_SEED."""
+    """This row's own system, not started yet. CHAOS_SEED gives the first seed again."""
     seed = int(os.environ["CHAOS_SEED"]) + nth_seed
     print(f"seed {seed}: CHAOS_SEED={seed} makes it the first")
     before = (settings.MONGODB_URI, settings.REDIS_URL, settings.REDIS_PREFIX)
-    database = dict(connections["default"].settings_dict)
+    database = {name: connections["default"].settings_dict[name] for name in ("HOST", "NAME")}
     lost = settings.WORKER_LOST_SECONDS
     began = time.monotonic()
     world = World(tmp_path, seed)
@@ -66,21 +66,13 @@ def world(tmp_path: Path, nth_seed: int, request: pytest.FixtureRequest) -> Iter
     world.close()
     settings.MONGODB_URI, settings.REDIS_URL, settings.REDIS_PREFIX = before
     settings.WORKER_LOST_SECONDS = lost
-    _reconnect(database)
+    use_mongodb(**database)
     report = getattr(request.node, "stash_report", None)
     if report is not None and report.failed:
         for tree in world.trees:
             print(tree.log[-6000:])
     if CHAOS and _is_row(request.node):
         _write(request.node, world, report, time.monotonic() - began)
-
-
-def _reconnect(database: dict[str, Any]) -> None:
-    wrapper = connections["default"]
-    wrapper.settings_dict.update(database)
-    wrapper.connection = None
-    vars(wrapper).pop("database", None)
-    wrapper.connect()
 
 
 def _write(node: Any, world: World, report: Any, seconds: float) -> None:

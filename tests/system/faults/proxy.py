@@ -27,7 +27,7 @@ class Proxy:
         threading.Thread(target=self._accept, daemon=True).start()
 
     def hold(self) -> None:
-        """Pass nothing on, close nothing: a black hole. What is sent meanwhile arrives at `heal`."""
+        """Pass nothing on, close nothing: a black hole. What is sent arrives at `heal`."""
         self._open.clear()
 
     def heal(self) -> None:

@@ -45,8 +45,16 @@ class Fault:
     at: float
 
 
+@dataclass(frozen=True)
+class Victim:
+    """A worker process, and the jobs that it was in the middle of."""
+
+    process: psutil.Process
+    jobs: list[str]
+
+
 class World:
-    """`tree()` starts workers, `submit()` enqueues, `settle()` waits for the end, `check()` counts."""
+    """`tree()` starts workers, `submit()` enqueues, `settle()` waits, `check()` counts."""
 
     def __init__(self, folder: Path, seed: int) -> None:
         self.folder = folder
@@ -79,7 +87,7 @@ class World:
         settings.MONGODB_URI = self.mongo.uri(self.database)
         settings.REDIS_URL, settings.REDIS_PREFIX = self.redis.url, "taskqueue"
         settings.WORKER_LOST_SECONDS = float(QUICK["WORKER_LOST_SECONDS"])
-        _use_mongodb(settings.MONGODB_URI, self.database)
+        use_mongodb(HOST=settings.MONGODB_URI, NAME=self.database)
         _forget()
 
     def env(self, **changes: str) -> dict[str, str]:
@@ -112,7 +120,6 @@ class World:
         for tree in self.trees:
             tree.signal(signal.SIGCONT) if tree.process.poll() is None else None
             tree.kill()
-        connections["default"].connection.close()
         self.mongo.stop()
         self.redis.kill()
 
@@ -146,10 +153,31 @@ class World:
         """Say that the fault is happening now."""
         return Fault(time.monotonic())
 
+    def busy(self, tree: Tree) -> "Victim | None":
+        """Return a worker of this tree that is in the middle of a job; `None`: none is."""
+        running = {e.pid: e.job for e in self.ledger.executions() if e.ended is None}
+        busy = [p for p in tree.children("taskqueue: worker") if p.pid in running]
+        if not busy:
+            return None
+        process = self.rng.choice(busy)
+        return Victim(process, [running[process.pid]])
+
+    def runs_again(self, ids: Iterable[str], fault: Fault, name: str, seconds: float = 60) -> float:
+        """Wait until these jobs have started again; remember and return the seconds it took."""
+
+        def starts() -> list[float] | None:
+            runs = self.ledger.by_job()
+            again = [[e.started for e in runs[id] if e.started > fault.at] for id in ids]
+            return [min(one) for one in again] if all(again) else None
+
+        took = float(max(wait_until(starts, seconds, name)) - fault.at)
+        self.figures[name] = max(round(took, 2), self.figures.get(name, 0.0))
+        return took
+
     def recovered(self, fault: Fault, name: str = "first start after the fault") -> float:
         """Wait for the next execution after a fault; remember and return the seconds until it."""
         start = wait_until(lambda: self.ledger.first_start_after(fault.at), 120, name)
-        self.figures[name] = round(start - fault.at, 2)
+        self.figures[name] = max(round(start - fault.at, 2), self.figures.get(name, 0.0))
         return float(start - fault.at)
 
     def settle(self, seconds: float = 120) -> float:
@@ -211,10 +239,11 @@ def _session(process: psutil.Process) -> int:
         return 0
 
 
-def _use_mongodb(uri: str, database: str) -> None:
+def use_mongodb(**place: Any) -> None:
+    """Point this process's one MongoDB client elsewhere: HOST and NAME."""
     wrapper = connections["default"]
-    wrapper.settings_dict.update(HOST=uri, NAME=database)
-    wrapper.connection = None
+    wrapper.close_pool()
+    wrapper.settings_dict.update(place)
     vars(wrapper).pop("database", None)
     wrapper.connect()
 
