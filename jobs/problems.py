@@ -21,6 +21,8 @@ from rest_framework.response import Response
 
 from jobs.errors import (
     FieldError,
+    Gone,
+    IdempotencyConflict,
     IllegalMove,
     InvalidRequest,
     NotFound,
@@ -41,6 +43,7 @@ CODES = {
     405: "method_not_allowed",
     406: "not_acceptable",
     409: "illegal_move",
+    410: "gone",
     411: "length_required",
     413: "too_large",
     415: "unsupported_media_type",
@@ -53,6 +56,8 @@ STATUSES: dict[type[QueueError], int] = {
     InvalidRequest: 400,
     NotFound: 404,
     IllegalMove: 409,
+    IdempotencyConflict: 409,
+    Gone: 410,
 }
 
 
@@ -129,8 +134,8 @@ def _of_store(exc: Exception, context: Mapping[str, Any]) -> Problem | None:
     detail = "MongoDB did not answer. Nothing was read; try again in a few seconds."
     if context["request"].method not in ("GET", "HEAD", "OPTIONS"):
         detail = (
-            "MongoDB did not answer. Whether this was done is unknown: what was acknowledged is "
-            "safe, so look for it before you send it again."
+            "MongoDB did not answer. Whether this was done is unknown: with an Idempotency-Key, "
+            "send it again with the same one, and nothing is doubled; without, look for it first."
         )
     return Problem(503, detail, headers=headers)
 
