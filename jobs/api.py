@@ -15,8 +15,9 @@ from rest_framework.response import Response
 from rest_framework.reverse import reverse
 from rest_framework.views import APIView
 
-from jobs import problems, selectors, services
+from jobs import idempotency, problems, selectors, services
 from jobs import serializers as shapes
+from jobs.errors import Gone, NotFound
 from jobs.parsers import refuse_chunked
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -25,7 +26,9 @@ PROBLEMS = {
     401: "No token and no session, or a wrong one.",
     403: "The role does not allow this.",
     404: "There is no such job, queue or address.",
-    409: "The job is in a state from which this move does not exist.",
+    409: "`illegal_move`: the job is in a state from which this move does not exist. "
+    "`idempotency_conflict`: the key belongs to another request of yours; nothing was stored.",
+    410: "The request was accepted before, and its job has ended and been deleted since.",
     413: "The body or a payload is over its limit.",
     415: "The body is not application/json.",
     503: "MongoDB did not answer; Retry-After says when to try again.",
@@ -61,8 +64,12 @@ class Endpoint(APIView):
         return str(self.request.user.get_username())
 
 
-def _job(id: str, *, status: int = 200) -> Response:
-    return Response(shapes.JobShape.model_validate(selectors.job(id)).answer(), status=status)
+def _shown(id: str) -> dict[str, Any]:
+    return shapes.JobShape.model_validate(selectors.job(id)).answer()
+
+
+def _job(id: str) -> Response:
+    return Response(_shown(id))
 
 
 # --- jobs -------------------------------------------------------------------------------------
@@ -82,7 +89,43 @@ def _page(query: shapes.JobsQuery | shapes.DeadQuery) -> Response:
     return Response(found.answer())
 
 
-class Jobs(Endpoint):
+REPLAYED = "Idempotency-Replayed"
+KEYED = [
+    OpenApiParameter(
+        idempotency.FIELD,
+        str,
+        OpenApiParameter.HEADER,
+        pattern=idempotency.KEY.pattern,
+        description="Names this request, so that it may be sent again when its answer was lost: "
+        "for 24 hours, the same request under the same key gets the same ids, and is not stored "
+        "twice. 1 to 200 printable ASCII characters, for example a new UUID for each request.",
+    ),
+    OpenApiParameter(
+        REPLAYED,
+        str,
+        OpenApiParameter.HEADER,
+        response=[201],
+        description="`true` if the request had been accepted before, under the same key.",
+    ),
+]
+
+
+class Submission(Endpoint):
+    """An address where jobs are submitted, under the caller's own keys."""
+
+    def accept(self, *asked: shapes.JobRequest) -> services.Accepted:
+        return services.accept(
+            [job.request() for job in asked],
+            key=self.request.headers.get(idempotency.FIELD),
+            scope=self.actor,
+        )
+
+    def answer(self, accepted: services.Accepted, body: Any) -> Response:
+        headers = {REPLAYED: "true"} if accepted.replayed else None
+        return Response(body, status=201, headers=headers)
+
+
+class Jobs(Submission):
     @documented(
         "list_jobs",
         "List jobs, the newest first",
@@ -97,17 +140,21 @@ class Jobs(Endpoint):
         "submit_job",
         "Submit a job",
         shapes.JobShape,
-        *(400, 413, 415),
+        *(400, 409, 410, 413, 415),
         status=201,
         request=shapes.JobRequest,
+        parameters=KEYED,
     )
     def post(self, request: Request) -> Response:
-        asked = shapes.read(shapes.JobRequest, request.data).request()
-        (id,) = services.enqueue_many([asked])
-        return _job(id, status=201)
+        accepted = self.accept(shapes.read(shapes.JobRequest, request.data))
+        (id,) = accepted.ids
+        try:
+            return self.answer(accepted, _shown(id))
+        except NotFound:
+            raise Gone(f"The job {id} was accepted, has ended and been deleted since.") from None
 
 
-class Bulk(Endpoint):
+class Bulk(Submission):
     def max_body_bytes(self) -> int:
         return int(settings.BULK_MAX_BYTES)
 
@@ -115,14 +162,14 @@ class Bulk(Endpoint):
         "submit_jobs",
         "Submit up to 10,000 jobs, all or none",
         shapes.BulkShape,
-        *(400, 413, 415),
+        *(400, 409, 413, 415),
         status=201,
         request=shapes.BulkRequest,
+        parameters=KEYED,
     )
     def post(self, request: Request) -> Response:
-        asked = shapes.read(shapes.BulkRequest, request.data)
-        ids = services.enqueue_many([job.request() for job in asked.jobs])
-        return Response({"ids": ids}, status=201)
+        accepted = self.accept(*shapes.read(shapes.BulkRequest, request.data).jobs)
+        return self.answer(accepted, {"ids": accepted.ids})
 
 
 class JobDetail(Endpoint):

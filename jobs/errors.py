@@ -45,6 +45,18 @@ class IllegalMove(QueueError):
     code = "illegal_move"
 
 
+class IdempotencyConflict(QueueError):
+    """The idempotency key belongs to another request of this caller; nothing was stored."""
+
+    code = "idempotency_conflict"
+
+
+class Gone(QueueError):
+    """The job was accepted, and has ended and been deleted since; nothing was done now."""
+
+    code = "gone"
+
+
 class StoreDown(QueueError):
     """MongoDB did not answer: whether anything was stored is unknown to the caller."""
 

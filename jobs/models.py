@@ -146,6 +146,28 @@ class Queue(models.Model):
         return self.name
 
 
+class AcceptedRequest(models.Model):
+    """A request that came with an idempotency key: what was asked, and the ids that were answered.
+
+    Written by `jobs.repository` in one transaction with its jobs.
+    """
+
+    id = models.CharField(max_length=64, primary_key=True, db_column="_id")  # of caller and key
+    digest = models.CharField(max_length=64)  # of what was asked
+    ids = ArrayField(ObjectIdField())
+    expire_at = models.DateTimeField()  # from then on the key may name another request
+
+    objects: ClassVar[MongoManager] = MongoManager()
+
+    class Meta:
+        db_table = "requests"
+        ordering = ["id"]
+        indexes = [TTLIndex(fields=["expire_at"], name="request_expiry")]
+
+    def __str__(self) -> str:
+        return f"request {self.id}"
+
+
 class AuditEntry(models.Model):
     """One thing that a person or a program did to the queue."""
 

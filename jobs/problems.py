@@ -21,6 +21,8 @@ from rest_framework.response import Response
 
 from jobs.errors import (
     FieldError,
+    Gone,
+    IdempotencyConflict,
     IllegalMove,
     InvalidRequest,
     NotFound,
@@ -43,6 +45,7 @@ CODES = {
     405: "method_not_allowed",
     406: "not_acceptable",
     409: "illegal_move",
+    410: "gone",
     411: "length_required",
     413: "too_large",
     415: "unsupported_media_type",
@@ -56,6 +59,8 @@ STATUSES: dict[type[QueueError], int] = {
     NotFound: 404,
     IllegalMove: 409,
     Unstorable: 400,
+    IdempotencyConflict: 409,
+    Gone: 410,
 }
 
 
@@ -128,8 +133,8 @@ def _of_store(exc: Exception, context: Mapping[str, Any]) -> Problem | None:
     headers = {"Retry-After": str(RETRY_SECONDS)}
     if context["request"].method not in SAFE:
         detail = (
-            "MongoDB did not answer. Whether this was done is unknown: what was acknowledged is "
-            "safe, so look for it before you send it again."
+            "MongoDB did not answer. Whether this was done is unknown: with an Idempotency-Key, "
+            "send it again with the same one, and nothing is doubled; without, look for it first."
         )
         return Problem(503, detail, headers=headers)
     if too_slow(exc):

@@ -58,6 +58,7 @@ class Options:
     run_at: datetime | None = None
     delay: float | None = None  # seconds from now; excludes run_at
     tags: tuple[str, ...] = ()
+    idempotency_key: str | None = None  # the same key again: the same job, not a second one
 
 
 @dataclass(frozen=True)
@@ -85,7 +86,7 @@ class JobType(Generic[P, R]):
         """Accept a job of this type and return its id. It is durable once this returns.
 
         Raises `InvalidRequest` for a payload that the signature refuses, `StoreDown` when MongoDB
-        does not acknowledge it.
+        does not acknowledge it, `IdempotencyConflict` for a key that names another request.
         """
         payload = _payload_signature(self.function).bind_partial(*args, **kwargs).arguments
         return _enqueue(self.name, payload, self.chosen)

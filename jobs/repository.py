@@ -16,7 +16,15 @@ import pymongo
 from bson import ObjectId
 from bson.errors import BSONError
 from pymongo import ASCENDING
-from pymongo.errors import AutoReconnect, DocumentTooLarge, PyMongoError
+from pymongo.client_session import ClientSession
+from pymongo.errors import (
+    AutoReconnect,
+    BulkWriteError,
+    DocumentTooLarge,
+    DuplicateKeyError,
+    PyMongoError,
+)
+from pymongo.read_concern import ReadConcern
 from pymongo.read_preferences import ReadPreference
 
 from jobs.clients import Document, collection, mongo
@@ -28,6 +36,7 @@ P = ParamSpec("P")
 R = TypeVar("R")
 
 KEPT_ATTEMPTS = 50  # the newest; a job requeued for ever must not outgrow a document
+INSERT_SECONDS = 10.0  # a caller waits no longer, where a transaction alone may go on for 120 s
 NOW = "$$NOW"  # MongoDB's clock, the same for every machine
 # The longest that one call waits for MongoDB, a repetition included: whoever is cut off notices
 # well before WORKER_LOST_SECONDS, and is back within seconds of the store.
@@ -162,18 +171,65 @@ def now() -> datetime:
 # --- Accepting --------------------------------------------------------------------------------
 
 
-@durable
-def insert(documents: Sequence[Document]) -> None:
-    """Store new jobs, all or none, durably: a majority has them in its journal on return."""
+def insert(documents: Sequence[Document], request: Document | None = None) -> Document | None:
+    """Store new jobs, all or none, durably: a majority has them in its journal on return.
+
+    With the `request` that asked for them, that is stored too: the same `_id` is accepted once.
+    Returns the earlier request of that `_id` if there is one, and then nothing was stored.
+    """
+    try:
+        with pymongo.timeout(INSERT_SECONDS):
+            return _accept(documents, request)
+    except StoreDown as error:
+        # Without its cause: an `ExecutionTimeout` there would say that a question was too slow.
+        raise StoreDown(str(error)) from None
+
+
+@repeated
+def _accept(documents: Sequence[Document], request: Document | None) -> Document | None:
+    try:
+        _store(documents, request)
+    except (DuplicateKeyError, BulkWriteError):
+        # Taken by an earlier request, or by our own first try, whose reply was lost.
+        if request and (earlier := _settled("requests", _another(request))):
+            return earlier[0]
+        ours = {"_id": {"$in": [document["_id"] for document in documents]}}
+        if len(_settled("jobs", ours, {"_id": 1})) != len(documents):
+            raise
+    return None
+
+
+def _another(request: Document) -> Document:
+    return {"_id": request["_id"], "ids": {"$ne": request["ids"]}}
+
+
+def _settled(name: str, selection: Document, fields: Document | None = None) -> list[Document]:
+    """Return what a majority has of a selection, waiting for what is still on its way there.
+
+    "majority" alone does not wait, so it may miss the very write that was in the way.
+    """
+    majority = collection(name).with_options(
+        read_concern=ReadConcern("majority"), read_preference=ReadPreference.PRIMARY
+    )
+    with mongo().client.start_session(causal_consistency=True) as session:
+        mongo().command("ping", session=session)  # its reply says what there is to wait for
+        return list(majority.find(selection, fields, session=session))
+
+
+def _store(documents: Sequence[Document], request: Document | None) -> None:
     jobs = collection("jobs")
-    if len(documents) == 1:
+    if len(documents) == 1 and request is None:
         jobs.insert_one(documents[0])
         return
+
+    def store(session: ClientSession) -> None:
+        if request:
+            collection("requests").insert_one(request, session=session)
+        jobs.insert_many(documents, ordered=True, session=session)
+
     with mongo().client.start_session() as session:
         session.with_transaction(
-            lambda session: jobs.insert_many(documents, ordered=True, session=session),
-            write_concern=jobs.write_concern,
-            read_preference=ReadPreference.PRIMARY,
+            store, write_concern=jobs.write_concern, read_preference=ReadPreference.PRIMARY
         )
 
 

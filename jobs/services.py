@@ -11,8 +11,8 @@ from bson import ObjectId
 from django.conf import settings
 from redis import Redis
 
-from jobs import backoff, lanes, registry, repository
-from jobs.errors import FieldError, IllegalMove, InvalidRequest, NotFound
+from jobs import backoff, idempotency, lanes, registry, repository
+from jobs.errors import FieldError, IdempotencyConflict, IllegalMove, InvalidRequest, NotFound
 from jobs.registry import Lane, Options
 from jobs.repository import ClaimedJob, End, Hint, Holding
 from jobs.requests import Request, new_jobs
@@ -30,32 +30,67 @@ BULK_BATCH = 500
 # --- enqueue ----------------------------------------------------------------------------------
 
 
-def enqueue(type: str, payload: Mapping[str, Any], **chosen: Any) -> str:
-    """Accept one job and return its id; see `Request` for what may be chosen."""
-    return enqueue_many([Request(type=type, payload=payload, **chosen)])[0]
+@dataclass(frozen=True)
+class Accepted:
+    """The ids of accepted jobs, in the order of their requests."""
+
+    ids: list[str]
+    replayed: bool = False  # they had been accepted before, under the same key
+
+
+def enqueue(type: str, payload: Mapping[str, Any], *, key: str | None = None, **chosen: Any) -> str:
+    """Accept one job and return its id; see `Request` for what may be chosen.
+
+    With a `key`, a repetition returns the same id: see `accept`.
+    """
+    return enqueue_many([Request(type=type, payload=payload, **chosen)], key=key)[0]
 
 
 def enqueue_payload(type: str, payload: Mapping[str, Any], options: Options) -> str:
     """Accept one job as `JobType.enqueue` asks for it, and return its id."""
     chosen = {name: getattr(options, name) for name in Options.__dataclass_fields__}
-    return enqueue(type, payload, **chosen)
+    return enqueue(type, payload, key=chosen.pop("idempotency_key"), **chosen)
 
 
-def enqueue_many(requests: Sequence[Request]) -> list[str]:
-    """Accept all of these jobs or none, and return their ids in the same order.
+def enqueue_many(requests: Sequence[Request], *, key: str | None = None) -> list[str]:
+    """Accept all of these jobs or none, and return their ids in the same order; see `accept`."""
+    return accept(requests, key=key).ids
+
+
+def accept(requests: Sequence[Request], *, key: str | None = None, scope: str = "") -> Accepted:
+    """Accept all of these jobs or none.
 
     They are durable once this returns; Redis being away does not matter. Raises `InvalidRequest`
-    (each fault's field begins with its place in the list, when there are several) and `StoreDown`.
+    (each fault's field begins with its place in the list, when there are several) and `StoreDown`,
+    after which it is unknown whether they were accepted.
+
+    A `key` makes it safe to ask again: for 24 hours, the same requests under the same key get the
+    same ids and nothing is stored; others raise `IdempotencyConflict`. `scope` is whose key it is.
     """
     if not requests:
-        return []
+        return Accepted([])
     now = repository.now()
     documents = new_jobs(requests, now)
+    ids = [document["_id"] for document in documents]
+    named = (
+        idempotency.accepted_request(key, scope, requests, ids, now) if key is not None else None
+    )
     for queue in {document["queue"] for document in documents}:
         _know_queue(queue)
-    repository.insert(documents)
+    if earlier := repository.insert(documents, named):
+        return _replay(earlier, requests)
     lanes.push(_hint(document) for document in documents if document["status"] == State.PENDING)
-    return [str(document["_id"]) for document in documents]
+    return Accepted([str(id) for id in ids])
+
+
+def _replay(earlier: Mapping[str, Any], requests: Sequence[Request]) -> Accepted:
+    """Answer as the first time. Nothing goes to Redis: what is missing there, repair puts back."""
+    if earlier["digest"] != idempotency.digest(requests):
+        raise IdempotencyConflict(
+            "This idempotency key belongs to another request. Nothing was stored: "
+            "use a new key for a new request."
+        )
+    return Accepted([str(id) for id in earlier["ids"]], replayed=True)
 
 
 @cache

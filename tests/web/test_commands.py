@@ -93,6 +93,17 @@ def test_enqueue_names_what_is_wrong_and_stores_nothing(words: list[str], named:
     assert collection("jobs").count_documents({}) == 0
 
 
+def test_enqueue_with_a_key_prints_the_same_id_again() -> None:
+    words = ["enqueue", "send_email", "--payload", MAIL, "--idempotency-key", "k"]
+    assert run(*words) == run(*words)
+    assert collection("jobs").count_documents({}) == 1
+    with pytest.raises(CommandError, match="belongs to another request"):
+        run(*words, "--priority", "low")
+    with pytest.raises(CommandError, match="Idempotency-Key: Use 1 to 200"):
+        run(*words[:-1], "")
+    assert collection("jobs").count_documents({}) == 1
+
+
 def forgotten() -> str:
     """Have a job that Redis does not know."""
     id = submitted()

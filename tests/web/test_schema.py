@@ -24,9 +24,15 @@ def test_the_description_is_valid_and_complete() -> None:
     }
     assert routes == {path for path in described["paths"] if path.startswith("/api/v1/")}
     submit = described["paths"]["/api/v1/jobs/"]["post"]
-    assert {"201", "400", "401", "403", "413", "415", "503"} == set(submit["responses"])
+    codes = {"201", "400", "401", "403", "409", "410", "413", "415", "503"}
+    assert codes == set(submit["responses"])
     assert list(submit["responses"]["400"]["content"]) == ["application/problem+json"]
     assert "token" in described["components"]["securitySchemes"]
+    bulk = described["paths"]["/api/v1/jobs/bulk/"]["post"]
+    for each in (submit, bulk):
+        assert [(p["name"], p["in"]) for p in each["parameters"]] == [("Idempotency-Key", "header")]
+        assert list(each["responses"]["201"]["headers"]) == ["Idempotency-Replayed"]
+        assert "idempotency_conflict" in each["responses"]["409"]["description"]
 
 
 def test_an_answer_is_as_described() -> None:

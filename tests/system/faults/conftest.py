@@ -20,9 +20,12 @@ ROOT = Path(__file__).parents[3]
 RESULTS = ROOT / ".chaos" / "rows.jsonl"
 CHAOS = bool(os.environ.get("CHAOS"))
 SEEDS = 3 if CHAOS else 1
+ROW_SECONDS = 600
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    for item in filter(_is_row, items):
+        item.add_marker(pytest.mark.timeout(ROW_SECONDS))
     slow = [item for item in items if _is_row(item) and not (CHAOS or _row(item)["quick"])]
     if slow:
         config.hook.pytest_deselected(items=slow)
