@@ -155,7 +155,7 @@ class World:
 
     def busy(self, tree: Tree) -> "Victim | None":
         """Return a worker of this tree that is in the middle of a job; `None`: none is."""
-        running = {e.pid: e.job for e in self.ledger.executions() if e.ended is None}
+        running = {e.pid: e.job for e in self.ledger.running()}
         busy = [p for p in tree.children("taskqueue: worker") if p.pid in running]
         if not busy:
             return None
