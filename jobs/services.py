@@ -205,7 +205,7 @@ def requeue(id: str, *, actor: str) -> None:
 def cancel(id: str, *, actor: str) -> None:
     """Stop a job for good. One that runs is not interrupted, but its end is no longer recorded.
 
-    Raises `NotFound`, `IllegalMove`.
+    Its `ctx.should_stop` becomes true within about 2 s. Raises `NotFound`, `IllegalMove`.
     """
     if not repository.cancel({"_id": _job_id(id)}, _retention_seconds()):
         raise _refusal(id, State.CANCELLED, sources(State.CANCELLED))
