@@ -1,5 +1,5 @@
 .DEFAULT_GOAL := help
-.PHONY: help run test lint bench clean
+.PHONY: help run test lint chaos soak bench clean
 PYTHON ?= python3
 READY := .venv/.ready
 
@@ -17,6 +17,15 @@ lint: $(READY) ## ruff and mypy --strict
 	.venv/bin/ruff check .
 	.venv/bin/ruff format --check .
 	.venv/bin/mypy
+
+chaos: $(READY) ## Every fault of the matrix, three seeds each; writes docs/reliability.md (an hour)
+	@rm -f .chaos/rows.jsonl
+	@CHAOS=1 .venv/bin/python -m pytest -n 2 --dist worksteal tests/system/faults; code=$$?; \
+	  .venv/bin/python -m tests.system.faults.report; exit $$code
+
+soak: $(READY) ## A million jobs under a fault every few seconds (SOAK_JOBS=1000000)
+	@SOAK_JOBS=$${SOAK_JOBS:-1000000} .venv/bin/python -m pytest -s tests/system/faults/test_soak.py; \
+	  code=$$?; .venv/bin/python -m tests.system.faults.report; exit $$code
 
 bench: $(READY) ## Measure jobs per second on this machine
 	@exec .venv/bin/python -m benchmarks.bench
