@@ -10,7 +10,6 @@ from collections import defaultdict
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from functools import cached_property
 from itertools import chain, pairwise
 from typing import Any, TypeVar
 
@@ -124,9 +123,9 @@ def _promotions() -> Iterator[int]:
         yield promoted
 
 
-def _confirmed(suspects: S, again: Callable[[S], S], pauses: Iterable[float] = PAUSES) -> S:
+def _confirmed(suspects: S, again: Callable[[S], S], pauses: Iterable[float] | None = None) -> S:
     """Return those suspects that stay so however often they are read again."""
-    for pause in pauses:
+    for pause in PAUSES if pauses is None else pauses:
         if not suspects:
             break
         time.sleep(pause)
@@ -154,30 +153,19 @@ def _pieces(ids: Iterable[ObjectId]) -> Iterator[list[ObjectId]]:
 # --- 1: every job is in one known state, and its fields agree with it --------------------------
 
 
-class Facts:
-    """What one stored job says of itself; a field that is not there raises `KeyError`."""
+def _claims(job: Document) -> list[int]:
+    return [attempt["claim"] for attempt in job["attempts"]]
 
-    def __init__(self, job: Document) -> None:
-        self.job = job
 
-    def __getitem__(self, field: str) -> Any:
-        return self.job[field]
+def _outcomes(job: Document) -> list[str]:
+    return [attempt["outcome"] for attempt in job["attempts"]]
 
-    def has(self, field: str) -> bool:
-        return self.job[field] is not None
 
-    @cached_property
-    def claims(self) -> list[int]:
-        return [attempt["claim"] for attempt in self.job["attempts"]]
-
-    @cached_property
-    def outcomes(self) -> list[str]:
-        return [attempt["outcome"] for attempt in self.job["attempts"]]
-
-    def ended(self, outcomes: Collection[str]) -> float:
-        """How many executions ended so; without bound where the oldest are no longer kept."""
-        kept = sum(outcome in outcomes for outcome in self.outcomes)
-        return kept if len(self.outcomes) < KEPT_ATTEMPTS else float("inf")
+def _ends(job: Document, outcomes: Collection[str]) -> float:
+    """How many executions ended so; without bound where the oldest are no longer kept."""
+    if len(job["attempts"]) >= KEPT_ATTEMPTS:
+        return float("inf")
+    return sum(outcome in outcomes for outcome in _outcomes(job))
 
 
 CONSUMING = frozenset({"completed", "failed", "timed_out"})
@@ -196,7 +184,7 @@ class Rule:
 
     states: Collection[State]
     says: str
-    holds: Callable[[Facts], bool]
+    holds: Callable[[Document], bool]  # raises what a missing field or a wrong type does
 
 
 RULES = [
@@ -218,7 +206,7 @@ RULES = [
     Rule(
         EVERY - set(WAITING),
         "run_at is empty unless the job waits for that time.",
-        lambda job: not job.has("run_at"),
+        lambda job: job["run_at"] is None,
     ),
     Rule(
         ENDED,
@@ -228,7 +216,7 @@ RULES = [
     Rule(
         EVERY - ENDED,
         "finished_at is empty until the job has ended.",
-        lambda job: not job.has("finished_at"),
+        lambda job: job["finished_at"] is None,
     ),
     Rule(
         EXPIRING,
@@ -238,22 +226,24 @@ RULES = [
     Rule(
         EVERY - EXPIRING,
         "expire_at is empty while a job may still run: MongoDB deletes it at that time.",
-        lambda job: not job.has("expire_at"),
+        lambda job: job["expire_at"] is None,
     ),
     Rule(
         EVERY,
         "A job that was ever claimed knows its worker, and only such a one does.",
-        lambda job: job["claim"] >= 0 and job.has("worker") == (job["claim"] > 0),
+        lambda job: job["claim"] >= 0 and (job["worker"] is not None) == (job["claim"] > 0),
     ),
     Rule(
         [State.RUNNING],
         "A running job has a worker, a claim of 1 or more and a start.",
-        lambda job: job.has("worker") and job["claim"] >= 1 and job.has("started_at"),
+        lambda job: (
+            job["worker"] is not None and job["claim"] >= 1 and job["started_at"] is not None
+        ),
     ),
     Rule(
         [State.SCHEDULED],
         "A scheduled job has never run.",
-        lambda job: not (job["claim"] or job["attempt"] or job["crashes"] or job.outcomes),
+        lambda job: not (job["claim"] or job["attempt"] or job["crashes"] or _outcomes(job)),
     ),
     Rule(
         EVERY,
@@ -278,42 +268,42 @@ RULES = [
     Rule(
         EVERY,
         "Every attempt that is used up is listed with its end.",
-        lambda job: job["attempt"] <= job.ended(CONSUMING),
+        lambda job: job["attempt"] <= _ends(job, CONSUMING),
     ),
     Rule(
         EVERY,
         "Every crash that is charged is listed.",
-        lambda job: job["crashes"] <= job.ended(CRASHES),
+        lambda job: job["crashes"] <= _ends(job, CRASHES),
     ),
     Rule(
         EVERY,
         "No two ends were accepted under one claim, and none under a claim to come.",
-        lambda job: all(a < b for a, b in pairwise([0, *job.claims, job["claim"] + 1])),
+        lambda job: all(a < b for a, b in pairwise([0, *_claims(job), job["claim"] + 1])),
     ),
     Rule(
         [State.RUNNING],
         "No end was accepted under the claim that a running job is held by.",
-        lambda job: job["claim"] not in job.claims,
+        lambda job: job["claim"] not in _claims(job),
     ),
     Rule(
         RECORDED,
         "A job that its worker left has its end listed under its last claim.",
-        lambda job: job.claims[-1:] == [job["claim"]],
+        lambda job: _claims(job)[-1:] == [job["claim"]],
     ),
     Rule(
         [State.COMPLETED],
         "A completed job ended well once, and last.",
-        lambda job: job.outcomes.index("completed") == len(job.outcomes) - 1,
+        lambda job: _outcomes(job).index("completed") == len(_outcomes(job)) - 1,
     ),
     Rule(
         EVERY - {State.COMPLETED},
         "A job that ended well once stays completed.",
-        lambda job: "completed" not in job.outcomes,
+        lambda job: "completed" not in _outcomes(job),
     ),
     Rule(
         [State.DEAD],
         "A dead job has no attempt left, or crashed last.",
-        lambda job: job["attempt"] >= job["max_attempts"] or job.outcomes[-1] in CRASHES,
+        lambda job: job["attempt"] >= job["max_attempts"] or _outcomes(job)[-1] in CRASHES,
     ),
 ]
 BY_STATE = {state.value: [rule for rule in RULES if state in rule.states] for state in State}
@@ -361,18 +351,16 @@ def _still_broken(suspects: Mapping[ObjectId, str]) -> dict[ObjectId, str]:
 
 def broken_rule(job: Document) -> str | None:
     """Return the first rule that a stored job breaks; `None` if it keeps all of them."""
-    facts = Facts(job)
-    rules = BY_STATE.get(job.get("status"))  # type: ignore[arg-type]
+    rules = BY_STATE.get(job.get("status", ""))
     if rules is None:
         return UNKNOWN
-    return next((rule.says for rule in rules if not _holds(rule, facts)), None)
-
-
-def _holds(rule: Rule, facts: Facts) -> bool:
-    try:
-        return rule.holds(facts)
-    except (KeyError, TypeError, ValueError, IndexError):  # a field is missing, or no such thing
-        return False
+    for rule in rules:
+        try:
+            if not rule.holds(job):
+                return rule.says
+        except (KeyError, TypeError, ValueError, IndexError):
+            return rule.says
+    return None
 
 
 # --- 2: every pending job is in its lane, or repair finds it -----------------------------------

@@ -196,22 +196,27 @@ VIOLATIONS = [
 ]
 
 
-@pytest.mark.parametrize(("state", "changes", "rule"), VIOLATIONS, ids=lambda each: str(each)[:40])
-def test_a_job_whose_fields_do_not_agree_is_found(world, state, changes, rule):
+def test_a_job_whose_fields_do_not_agree_is_found(world):
     moments = {ago: ago(seconds=1), timedelta(days=1): ago(days=-1)}
-    change(world[state], **{name: moment(value, moments) for name, value in changes.items()})
-    ((count, says, examples),) = faults(conservation.examine().fields)
-    assert (count, examples) == (1, [world[state]])
-    assert says.startswith(f"{conservation.BROKEN} {rule}")
+    for state, changes, rule in VIOLATIONS:
+        healthy = stored(world[state])
+        change(world[state], **{name: moment(value, moments) for name, value in changes.items()})
+        ((count, says, examples),) = faults(conservation._fields())
+        assert (count, examples) == (1, [world[state]])
+        assert says.startswith(f"{conservation.BROKEN} {rule}")
+        collection("jobs").replace_one({"_id": healthy["_id"]}, healthy)
+    assert conservation.examine().wrong == 0
 
 
 def moment(value, moments):
     return moments[value] if callable(value) or isinstance(value, timedelta) else value
 
 
-@pytest.mark.parametrize("rule", conservation.RULES, ids=lambda rule: rule.says[:40])
-def test_every_rule_has_a_violation(rule):
-    assert any(rule.says.startswith(says) for _, _, says in VIOLATIONS)
+def test_every_rule_has_a_violation():
+    found = [says for _, _, says in VIOLATIONS]
+    assert [
+        rule.says for rule in conservation.RULES if not rule.says.startswith(tuple(found))
+    ] == []
 
 
 def test_a_missing_field_is_a_violation_and_no_exception(world):
