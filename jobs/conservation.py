@@ -72,11 +72,12 @@ class Check:
 
 @dataclass(frozen=True)
 class Hints:
-    """What the lanes hold besides: harmless, since it dies at the claim guard."""
+    """What the lanes hold. Stale and doubled ids are harmless: they die at the claim guard."""
 
     read: int
     stale: int  # ids of jobs that are not pending
     doubled: int  # ids that are in a lane once more
+    misplaced: int  # ids of pending jobs that are only in the lane of others: not harmless
 
 
 @dataclass(frozen=True)
@@ -431,7 +432,7 @@ def _in_line(tally: Tally) -> tuple[Check, Hints]:
         *_finding(STALLED, stalled),
     ]
     check = Check("pending: in its lane", lines.pending, _finding(REPAIRED, rest - stalled), faults)
-    return check, Hints(lines.read, lines.stale(), lines.doubled)
+    return check, Hints(lines.read, lines.stale(), lines.doubled, len(elsewhere))
 
 
 REPAIRED = (

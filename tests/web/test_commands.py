@@ -125,7 +125,7 @@ def no_pauses(monkeypatch: pytest.MonkeyPatch, settings: Any) -> None:
 
 def rows(out: str) -> list[list[int]]:
     """The numbers of each check of an audit's first table: examined, ok, waiting, wrong."""
-    table = out.partition("hints:")[0].splitlines()[1:]
+    table = out.partition("lanes:")[0].splitlines()[1:]
     return [[int(number) for number in row.split()[-4:]] for row in table]
 
 
@@ -141,7 +141,8 @@ def test_audit_tells_what_waits_for_repair_and_repairs_it(no_pauses: None) -> No
     id = forgotten()
     out, _ = run("audit")
     assert rows(out)[1] == [1, 0, 1, 0]
-    assert f"waiting: 1 of pending. {conservation.REPAIRED}" in out
+    assert "lanes: 0 jobs in line, 1 waiting for repair, 0 in the wrong lane; 0 ids read" in out
+    assert f"waiting, pending: 1. {conservation.REPAIRED}" in out
     out, _ = run("audit", "--repair")
     assert "Repaired: 1 put back, 0 taken back, 0 promoted. Checked again:" in out
     assert [str(each) for each in lanes.head(Lane("default", "high"), 9)] == [id]
@@ -152,11 +153,11 @@ def test_audit_exits_1_for_what_is_wrong_and_repair_mends_it(no_pauses: None) ->
     id = submitted()
     repository.claim([ObjectId(id)], ObjectId())  # by a worker that nobody knows
     out = io.StringIO()
-    with pytest.raises(CommandError, match="1 things are wrong") as raised:
+    with pytest.raises(CommandError, match="Wrong: 1") as raised:
         call_command("audit", stdout=out)
     assert raised.value.returncode == 1
     assert rows(out.getvalue())[2] == [1, 0, 0, 1]
-    assert f"WRONG: 1 of running. {conservation.STUCK}\n  for example: {id}" in out.getvalue()
+    assert f"WRONG, running: 1. {conservation.STUCK}\n  for example: {id}" in out.getvalue()
     assert "1 taken back" in run("audit", "--repair")[0]
     assert "Nothing is wrong" in run("audit")[0]
 
@@ -164,7 +165,7 @@ def test_audit_exits_1_for_what_is_wrong_and_repair_mends_it(no_pauses: None) ->
 def test_audit_exits_by_what_is_left_after_the_repair(no_pauses: None) -> None:
     submitted()
     collection("jobs").update_one({}, {"$set": {"attempt": 9}})
-    with pytest.raises(CommandError, match="what to do stands beside"):
+    with pytest.raises(CommandError, match="Wrong: 1"):
         run("audit", "--repair")
 
 

@@ -36,7 +36,7 @@ class Command(BaseCommand):
                 report = conservation.examine()
                 self._show(report)
         if report.wrong:
-            raise CommandError(f"{report.wrong} things are wrong; what to do stands beside each.")
+            raise CommandError(f"Wrong: {report.wrong}. What to do is said with each, above.")
         self.stdout.write("Nothing is wrong.")
 
     def _show(self, report: Report) -> None:
@@ -44,21 +44,25 @@ class Command(BaseCommand):
         for check in report.checks:
             numbers = (check.examined, check.ok, check.waiting, check.wrong)
             self.stdout.write(ROW.format(check.name, *numbers))
-        hints = report.hints
-        self.stdout.write(
-            f"hints: {hints.read} read, {hints.stale} stale, {hints.doubled} doubled "
-            "(both harmless: workers drop them)"
-        )
+        self._lanes(report)
         for check in report.checks:
             self._explain(check)
 
+    def _lanes(self, report: Report) -> None:
+        jobs, hints = report.in_line, report.hints
+        self.stdout.write(
+            f"lanes: {jobs.ok} jobs in line, {jobs.waiting} waiting for repair, "
+            f"{hints.misplaced} in the wrong lane; {hints.read} ids read, {hints.stale} stale and "
+            f"{hints.doubled} doubled (both harmless: workers drop them)"
+        )
+
     def _explain(self, check: Check) -> None:
         for finding in check.waits:
-            self.stdout.write(f"\nwaiting: {_sentence(check, finding)}")
+            self.stdout.write(f"\nwaiting, {_sentence(check, finding)}")
         for finding in check.faults:
-            self.stdout.write(f"\nWRONG: {_sentence(check, finding)}")
+            self.stdout.write(f"\nWRONG, {_sentence(check, finding)}")
             self.stdout.write(f"  for example: {', '.join(finding.examples)}")
 
 
 def _sentence(check: Check, finding: Finding) -> str:
-    return f"{finding.count} of {check.name.partition(':')[0]}. {finding.says}"
+    return f"{check.name.partition(':')[0]}: {finding.count}. {finding.says}"
