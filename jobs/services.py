@@ -274,7 +274,7 @@ def repair(queue: str, *, dry_run: bool = False) -> dict[Lane, int]:
     """
     mended = {}
     for lane in lanes.in_order([queue]):
-        before = _lost_before(lane)
+        before = lost_before(lane)
         lost = repository.oldest_pending(lane, before, REPAIR_BATCH) if before else []
         mended[lane] = len(lost) if dry_run or lanes.push_at_head(lost) else 0
         if mended[lane] and not dry_run:
@@ -282,7 +282,7 @@ def repair(queue: str, *, dry_run: bool = False) -> dict[Lane, int]:
     return mended
 
 
-def _lost_before(lane: Lane) -> datetime | None:
+def lost_before(lane: Lane) -> datetime | None:
     """Return the moment before which whatever is pending is not in the lane.
 
     `None`: its head is being taken faster than it can be read, so there is nothing to say.
