@@ -38,7 +38,7 @@ def kill_child(lab: Lab, size: int) -> Fault:
     os.kill(victim.pid, signal.SIGKILL)
     now = time.monotonic()
     lab.wait(0.05)
-    hit = {job for job, entry in lab.ledger.open().items() if entry.pid == victim.pid}
+    hit = {entry.job for entry in lab.ledger.open() if entry.pid == victim.pid}
     return Fault(now, now, hit, "" if hit else "the process died between two jobs")
 
 
@@ -51,7 +51,7 @@ def kill_tree(lab: Lab, size: int) -> Fault:
     tree.kill()
     now = time.monotonic()
     lab.ledger.read()
-    hit = set(lab.ledger.open())
+    hit = {entry.job for entry in lab.ledger.open()}
     lab.tree()
     return Fault(now, now, hit, f"{len(hit)} running when killed")
 
@@ -65,7 +65,7 @@ def zombie(lab: Lab, size: int) -> Fault:
     tree.pause()
     now = time.monotonic()
     lab.ledger.read()
-    hit = set(lab.ledger.open())
+    hit = {entry.job for entry in lab.ledger.open()}
     lab.tree()
     pause = lab.driver.lease + BEYOND_LEASE
     lab.wait(pause)
@@ -168,9 +168,7 @@ def amid_a_job(lab: Lab) -> Entry:
     def fresh() -> bool:
         now = time.monotonic()
         found[:] = [
-            entry
-            for entry in lab.ledger.open().values()
-            if seconds_of(entry.job) - (now - entry.at) > 0.1
+            entry for entry in lab.ledger.open() if seconds_of(entry.job) - (now - entry.at) > 0.1
         ]
         return bool(found)
 

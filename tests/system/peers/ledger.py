@@ -75,12 +75,12 @@ class Ledger:
                 times[entry.job].append(entry.at)
         return times
 
-    def open(self) -> dict[int, Entry]:
-        """The last start of each job that has started in a process and not ended in it."""
+    def open(self) -> list[Entry]:
+        """The starts that no end in the same process has followed."""
         running: dict[tuple[int, int], Entry] = {}
         for entry in self.entries:
             if entry.event == "start":
                 running[entry.job, entry.pid] = entry
             else:
                 running.pop((entry.job, entry.pid), None)
-        return {entry.job: entry for entry in running.values()}
+        return list(running.values())
