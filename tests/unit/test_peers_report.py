@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from tests.system.peers import report
-from tests.system.peers.lab import first_after, last_of
+from tests.system.peers.lab import last_of
 from tests.system.peers.ledger import Ledger
 from tests.system.peers.run import parse
 
@@ -70,7 +70,6 @@ def test_a_note_says_what_the_figures_do_not():
 
 def test_recovery_is_counted_from_the_fault_and_only_when_all_ended():
     ends = {1: [3.0, 9.0], 2: [7.5]}
-    assert first_after(4.0, ends.values()) == 3.5
     assert last_of(4.0, {1, 2}, ends) == 3.5
     assert last_of(4.0, {1, 2, 3}, ends) is None
 
@@ -86,6 +85,7 @@ def test_a_ledger_is_read_whole_line_by_whole_line(tmp_path: Path):
         file.write(half[9:])
     ledger.read()
     assert (ledger.open(), ledger.ended()) == ([], {1})
+    assert (ledger.first_end(0.5), ledger.first_end(1.5)) == (2.0, None)
 
 
 def test_rows_and_queues_are_chosen_by_name_and_15_is_both_of_its_variants():

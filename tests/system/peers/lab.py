@@ -8,7 +8,7 @@ import select
 import shutil
 import subprocess
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -191,6 +191,7 @@ def laboratory(driver: Driver, folder: Path, quick: bool) -> Iterator[Lab]:
 def count(lab: Lab, fault: Fault) -> dict[str, Any]:
     """What came of the accepted jobs, by the ledger; `late`: the queue still holds them."""
     starts, ends = lab.ledger.times("start"), lab.ledger.times("end")
+    first = lab.ledger.first_end(fault.since)
     missing = lab.accepted - ends.keys()
     late = min(len(missing), lab.held() or 0)
     failed = min(len(missing) - late, lab.driver.failed(lab.redis.client))
@@ -205,7 +206,7 @@ def count(lab: Lab, fault: Fault) -> dict[str, Any]:
         "started_twice": _more_than_once(starts),
         "unasked": len(lab.refused.keys() & ends.keys()),
         "refused": len(lab.refused),
-        "seconds_first": first_after(fault.since, ends.values()),
+        "seconds_first": None if first is None else round(first - fault.since, 2),
         "seconds_all": last_of(fault.since, affected, ends),
     }
 
@@ -214,14 +215,8 @@ def _more_than_once(times: dict[int, list[float]]) -> int:
     return sum(len(each) > 1 for each in times.values())
 
 
-def first_after(since: float, ends: Iterable[list[float]]) -> float | None:
-    """Seconds until the first job ended after the fault."""
-    after = [at - since for each in ends for at in each if at > since]
-    return round(min(after), 2) if after else None
-
-
 def last_of(since: float, affected: set[int], ends: dict[int, list[float]]) -> float | None:
     """Seconds until the last affected job had ended once; `None` when one has not."""
     if affected - ends.keys():
         return None
-    return round(max((min(ends[job]) - since for job in affected), default=0.0), 2)
+    return round(max([0.0, *(min(ends[job]) - since for job in affected)]), 2)

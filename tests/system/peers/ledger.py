@@ -75,6 +75,12 @@ class Ledger:
                 times[entry.job].append(entry.at)
         return times
 
+    def first_end(self, since: float) -> float | None:
+        """When the first execution that had started after that time ended."""
+        started = {(e.job, e.pid) for e in self.entries if e.event == "start" and e.at > since}
+        ends = [e.at for e in self.entries if e.event == "end" and (e.job, e.pid) in started]
+        return min(ends, default=None)
+
     def open(self) -> list[Entry]:
         """The starts that no end in the same process has followed."""
         running: dict[tuple[int, int], Entry] = {}

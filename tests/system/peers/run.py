@@ -23,10 +23,9 @@ from taskqueue.embedded import die_with_parent
 from tests.system.peers import report
 from tests.system.peers.drivers import DRIVERS
 from tests.system.peers.drivers.base import PEERS, ROOT
-from tests.system.peers.faults import ROWS, run_row
+from tests.system.peers.faults import ROWS, Row, run_row
 
 OUTPUT = ROOT / ".chaos" / "peers.json"
-WORK = ROOT / ".chaos" / "peers"
 DESCRIBED = ("name", "label", "configuration", "why", "lease", "patience")
 STOP_SECONDS = 60
 
@@ -36,10 +35,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     if any(name != "ours" for name in options.peers) and not (PEERS / ".ready").exists():
         raise SystemExit("The peers are not installed: run `make peers`.")
-    if len(options.peers) == 1:
-        rows = run_peer(options.peers[0], options.rows, options.quick)
-    else:
-        rows = run_peers(options)
+    alone = len(options.peers) == 1
+    rows = run_peer(options, options.peers[0]) if alone else run_peers(options)
     results = described(options.peers, rows, options.quick)
     options.output.parent.mkdir(parents=True, exist_ok=True)
     options.output.write_text(json.dumps(results, indent=1) + "\n")
@@ -54,8 +51,12 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--quick", action="store_true", help="few jobs, few faults: a rehearsal")
     parser.add_argument("--parallel", type=int, default=3, help="queues at once (3)")
     parser.add_argument("--output", type=Path, default=OUTPUT)
+    parser.add_argument("--work", type=Path, help="ledgers and logs (beside the output)")
     parser.add_argument("--part", action="store_true", help=argparse.SUPPRESS)
-    return parser.parse_args(arguments)
+    options = parser.parse_args(arguments)
+    options.output = options.output.resolve()
+    options.work = (options.work or options.output.with_suffix("")).resolve()
+    return options
 
 
 def _some(known: list[str]) -> Any:
@@ -73,22 +74,23 @@ def _of(name: str, known: list[str]) -> list[str]:
     return [each for each in known if each == name or each.rstrip("we") == name]
 
 
-def run_peer(peer: str, rows: list[str], quick: bool) -> list[dict[str, Any]]:
+def run_peer(options: argparse.Namespace, peer: str) -> list[dict[str, Any]]:
     """Do the rows to one queue, in this process, one after another."""
     results = []
     for row in ROWS:
-        if row.number in rows:
+        if row.number in options.rows:
             started = time.monotonic()
-            results.append(_attempt(row, peer, quick))
+            results.append(_attempt(row, peer, options))
             took = time.monotonic() - started
             cell, note = report.cell(results[-1]), report.note(results[-1])
             print(f"{peer:16} {row.number:>3}  {cell}  [{note}] ({took:.0f} s)", flush=True)
     return results
 
 
-def _attempt(row: Any, peer: str, quick: bool) -> dict[str, Any]:
+def _attempt(row: Row, peer: str, options: argparse.Namespace) -> dict[str, Any]:
+    folder = options.work / peer / row.number
     try:
-        return run_row(row, DRIVERS[peer], WORK / peer / row.number, quick)
+        return run_row(row, DRIVERS[peer], folder, options.quick)
     except Exception as error:  # the other rows are still worth having
         traceback.print_exc()
         note = f"{type(error).__name__}: {error}"
@@ -108,14 +110,15 @@ def run_peers(options: argparse.Namespace) -> list[dict[str, Any]]:
             time.sleep(0.2)
     finally:
         _end(running.values())
-    return [row for peer in options.peers for row in _part_rows(peer)]
+    return [row for peer in options.peers for row in _part_rows(options, peer)]
 
 
 def _start(peer: str, options: argparse.Namespace) -> subprocess.Popen[bytes]:
-    part = _part(peer)
+    part = _part(options, peer)
     part.unlink(missing_ok=True)
     command = [sys.executable, "-m", "tests.system.peers.run", "--part", "--peers", peer]
     command += ["--rows", ",".join(options.rows), "--output", str(part)]
+    command += ["--work", str(options.work)]
     return subprocess.Popen(
         command + ["--quick"] * options.quick,
         cwd=ROOT,
@@ -132,12 +135,13 @@ def _end(processes: Any) -> None:
             process.wait(STOP_SECONDS)
 
 
-def _part(peer: str) -> Path:
-    return OUTPUT.parent / f"part-{peer}.json"
+def _part(options: argparse.Namespace, peer: str) -> Path:
+    part: Path = options.work / peer / "part.json"
+    return part
 
 
-def _part_rows(peer: str) -> list[dict[str, Any]]:
-    part = _part(peer)
+def _part_rows(options: argparse.Namespace, peer: str) -> list[dict[str, Any]]:
+    part = _part(options, peer)
     return json.loads(part.read_text())["rows"] if part.exists() else []
 
 
