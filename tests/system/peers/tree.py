@@ -97,6 +97,13 @@ class Tree:
                     found |= {p.pid: p for p in [process, *process.children(recursive=True)]}
         return list(found.values())
 
+    def owns(self, pid: int) -> bool:
+        """Whether a process is of this tree: each member has a session, which its forks share."""
+        try:
+            return os.getsid(pid) in {member.process.pid for member in self.members}
+        except ProcessLookupError:
+            return False
+
     def pause(self) -> list[psutil.Process]:
         """Stop every process of the tree where it is."""
         known: list[psutil.Process] = []

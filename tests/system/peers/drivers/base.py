@@ -24,7 +24,7 @@ class Driver:
     configuration: str
     why: str
     lease: float = 30  # seconds after which it takes a silent worker for lost
-    patience: float = 90  # seconds after a fault that it is given to recover in
+    patience: float = 120  # seconds after a fault that it is given to recover in
 
     def members(self, url: str) -> list[list[str]]:
         """The commands of one tree: three worker processes in all."""
