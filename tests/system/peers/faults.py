@@ -207,7 +207,7 @@ ROWS = (
     Row("2", "the whole tree SIGKILLed, another started at once", kill_tree, 100, 40),
     Row("4", "a tree SIGSTOPped for its lease + 20 s, then SIGCONT", zombie, 100, 40),
     Row("9", "SIGTERM amid jobs and restart, every 3 s, ten times", storm, 720, 220),
-    Row("12", "Redis SIGKILLed, back empty after 2 s", redis_killed, 200, 60),
+    Row("12", "Redis (without persistence) SIGKILLed, back empty after 2 s", redis_killed, 200, 60),
     Row("13", "FLUSHALL with a backlog", flushed, 200, 60),
     Row("15w", "ten replies of Redis to the workers lost", reply_to_worker_lost, 300, 120),
     Row("15e", "ten replies of Redis to the enqueuer lost", reply_to_producer_lost, 150, 45),
