@@ -28,11 +28,13 @@ from tests.system.peers.faults import ROWS, Row, run_row
 OUTPUT = ROOT / ".chaos" / "peers.json"
 DESCRIBED = ("name", "label", "configuration", "why", "lease", "patience")
 STOP_SECONDS = 60
+STOPS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
     options = parse(arguments)
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+    for number in STOPS:
+        signal.signal(number, _stop)
     if any(name != "ours" for name in options.peers) and not (PEERS / ".ready").exists():
         raise SystemExit("The peers are not installed: run `make peers`.")
     alone = len(options.peers) == 1
@@ -42,6 +44,13 @@ def main(arguments: Sequence[str] | None = None) -> None:
     options.output.write_text(json.dumps(results, indent=1) + "\n")
     if not options.part:
         print(report.render(results))
+
+
+def _stop(number: int, _: object) -> None:
+    """Leave through every `finally`, which a second signal must not cut short."""
+    for each in STOPS:
+        signal.signal(each, signal.SIG_IGN)
+    sys.exit(128 + number)
 
 
 def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
