@@ -59,6 +59,11 @@ def test_each_configuration_is_named_with_its_version_and_its_reason():
     assert "- **RQ** (RQ 3.0.0): `Retry`. Why. Limit 90 s." in report.render(results(ROW))
 
 
+def test_a_rehearsal_is_called_one():
+    assert report.render({**results(ROW), "quick": True}).startswith("**A rehearsal")
+    assert "rehearsal" not in report.render({**results(ROW), "quick": False})
+
+
 def test_a_note_says_what_the_figures_do_not():
     row = {**ROW, "note": "1 restarts", "refused": 2, "unasked": 1, "started_twice": 5}
     row["seconds_first"] = 0.53

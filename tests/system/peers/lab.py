@@ -62,8 +62,10 @@ class Producer:
         assert self.process.stdin
         self.process.stdin.write(f"{job}\n".encode())
         self.process.stdin.flush()
-        answer = self._answer(ANSWER_SECONDS)
-        return f"no answer within {ANSWER_SECONDS} s" if answer is None else answer["error"]
+        while answer := self._answer(ANSWER_SECONDS):
+            if answer["job"] == job:  # not that of an earlier call, which came too late
+                return answer["error"]
+        return f"no answer within {ANSWER_SECONDS} s"
 
     def _answer(self, seconds: float) -> dict[str, Any] | None:
         assert self.process.stdout
@@ -168,10 +170,12 @@ class Lab:
                 return
 
     def close(self) -> None:
-        for each in [*self.producers.values()]:
-            each.close()
-        for tree in self.trees:
-            tree.kill()
+        """End everything, whatever goes wrong with one of them."""
+        with contextlib.ExitStack() as stack:
+            for producer in self.producers.values():
+                stack.callback(producer.close)
+            for tree in self.trees:
+                stack.callback(tree.kill)
 
 
 @contextlib.contextmanager

@@ -15,12 +15,15 @@ what was killed or stopped (rows 1, 2, 4), or every accepted job, with the worki
 backlog (the other rows; row 9 counts from the last SIGTERM, row 15 from the last lost reply). \
 A dash: at least one never ended within the limit."""
 
+REHEARSAL = "**A rehearsal (`--quick`): few jobs and three faults where the titles say ten.**"
+
 
 def render(results: dict[str, Any]) -> str:
     """Return the configuration list and the table. `results` is what `run` writes."""
     peers = results["configurations"]
     return "\n\n".join(
         [
+            *([REHEARSAL] if results.get("quick") else []),
             "\n".join(_configuration(peer, results["versions"]) for peer in peers),
             _table(results["rows"], peers, results["titles"]),
             LEGEND,

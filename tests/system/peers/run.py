@@ -28,7 +28,7 @@ from tests.system.peers.faults import ROWS, Row, run_row
 OUTPUT = ROOT / ".chaos" / "peers.json"
 DESCRIBED = ("name", "label", "configuration", "why", "lease", "patience")
 STOP_SECONDS = 60
-STOPS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+STOPS = (signal.SIGINT, signal.SIGTERM)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
