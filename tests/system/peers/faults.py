@@ -206,7 +206,7 @@ ROWS = (
     Row("1", "a worker process SIGKILLed amid a job", kill_child, 100, 40),
     Row("2", "the whole tree SIGKILLed, another started at once", kill_tree, 100, 40),
     Row("4", "a tree SIGSTOPped for its lease + 20 s, then SIGCONT", zombie, 100, 40),
-    Row("9", "SIGTERM amid jobs and restart, every 3 s, ten times", storm, 720, 220),
+    Row("9", "SIGTERM amid jobs and restart, every 3 s, ten times", storm, 540, 220),
     Row("12", "Redis (without persistence) SIGKILLed, back empty after 2 s", redis_killed, 200, 60),
     Row("13", "FLUSHALL with a backlog", flushed, 200, 60),
     Row("15w", "ten replies of Redis to the workers lost", reply_to_worker_lost, 300, 120),
