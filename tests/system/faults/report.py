@@ -52,18 +52,19 @@ def render(runs: list[Run], soak: Run | None, peers: str) -> str:
 
 def _verdict(runs: list[Run]) -> str:
     real = [run for run in runs if not run["control"]]
-    passed = sum(run["result"] == "passed" for run in real)
+    passed = [run for run in real if run["result"] == "passed"]
     controls = [run for run in runs if run["control"]]
     noticed = sum(run["result"] == "passed" for run in controls)
-    jobs = sum(run["figures"].get("jobs", 0) for run in real)
-    seeds = sorted({run["seed"] for run in runs})
-    missing = [str(row) for row in ROWS if row not in {run["number"] for run in real}]
+    jobs = sum(run["figures"].get("jobs", 0) for run in passed)
+    rows = {run["number"] for run in real}
+    seeds = ", ".join(str(seed) for seed in sorted({run["seed"] for run in runs}))
     text = (
-        f"\n## Last run\n\n{len({run['number'] for run in real})} of {len(ROWS)} rows, seeds "
-        f"{', '.join(map(str, seeds))}: {passed} of {len(real)} runs passed, {jobs:,} jobs, 0 lost "
-        f"in those. {noticed} of {len(controls)} controls were noticed."
+        f"\n## Last run\n\n{len(rows)} of {len(ROWS)} rows, seeds {seeds}: {len(passed)} of "
+        f"{len(real)} runs passed, with {jobs:,} jobs: 0 lost, 0 ended twice. {noticed} of "
+        f"{len(controls)} controls were noticed."
     )
-    return text + (f" Not run: {', '.join(missing)}." if missing else "")
+    missing = ", ".join(str(row) for row in ROWS if row not in rows)
+    return text + (f" Not run: {missing}." if missing else "")
 
 
 def _table(runs: list[Run]) -> str:

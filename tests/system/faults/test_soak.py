@@ -94,10 +94,11 @@ class Soak:
         """Count the second executions by what caused them."""
         causes: Counter[str] = Counter()
         for executions in self.world.ledger.by_job().values():
-            ended = [e for e in executions if e.ended is not None]
-            for execution in ended[:-1]:
-                hurt = execution.pid in self.hurt
-                causes["whose process was killed or paused" if hurt else "unexplained"] += 1
+            ended = sum(e.ended is not None for e in executions)
+            if ended > 1:
+                hurt = any(e.pid in self.hurt for e in executions)
+                why = "of a process that was killed or paused" if hurt else "unexplained"
+                causes[why] += ended - 1
         return dict(causes)
 
     # --- faults
