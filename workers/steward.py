@@ -41,18 +41,24 @@ class Chore:
     ) -> None:
         self.name, self.seconds, self.act = name, seconds, act
         self.for_all = for_all  # for every tree, so that one steward at a time is enough
-        self.due = time.monotonic()
+        self.ran_at = float("-inf")
+        self.pause = 0.0  # seconds more, after a failure
         self.failing = False
 
-    def run(self, leading: bool) -> None:
-        self.due = time.monotonic() + self.seconds * (1 if leading or not self.for_all else SPARE)
+    def due(self, leading: bool) -> float:
+        """Return when to act next: sooner, as soon as this steward leads."""
+        spared = self.for_all and not leading
+        return self.ran_at + self.seconds * (SPARE if spared else 1) + self.pause
+
+    def run(self) -> None:
+        self.ran_at, self.pause = time.monotonic(), 0.0
         try:
             self.act()
         except (StoreDown, RedisError) as error:
             if not self.failing:
                 log.warning("steward.waiting", chore=self.name, error=str(error)[:200])
             self.failing = True
-            self.due += random.uniform(0, self.seconds)  # noqa: S311 - spreads load
+            self.pause = random.uniform(0, self.seconds)  # noqa: S311 - spreads load
         else:
             self.failing = False
 
@@ -87,10 +93,10 @@ class Steward:
     def run(self) -> None:
         signal.signal(signal.SIGTERM, self.stop)
         while not self.stopping:
-            self.hear(min(chore.due for chore in self.chores) - time.monotonic())
+            self.hear(min(chore.due(self.leading) for chore in self.chores) - time.monotonic())
             for chore in self.chores:
-                if time.monotonic() >= chore.due:
-                    chore.run(self.leading)
+                if time.monotonic() >= chore.due(self.leading):
+                    chore.run()
         self._finish()
 
     def stop(self, *_: Any) -> None:
@@ -105,7 +111,7 @@ class Steward:
         if readable:
             *lines, self._heard = (self._heard + os.read(self.deaths, 65536)).split(b"\n")
             self._reports += map(json.loads, lines)
-            self.chores[0].run(self.leading)
+            self.chores[0].run()
 
     def bury(self) -> None:
         """Take back what the dead held; a report is kept until MongoDB has taken it."""
@@ -122,7 +128,7 @@ class Steward:
         self.hear(0)
         while self._reports and time.monotonic() < deadline:
             time.sleep(0.2)
-            self.chores[0].run(self.leading)
+            self.chores[0].run()
 
     # --- chores
 
