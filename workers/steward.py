@@ -14,7 +14,7 @@ from bson import ObjectId
 from django.conf import settings
 from redis.exceptions import RedisError
 
-from jobs import services
+from jobs import repository, services
 from jobs.errors import StoreDown
 from jobs.repository import Holding
 from jobs.services import Execution
@@ -76,8 +76,10 @@ class Steward:
         # Silent for longer itself, a steward does not trust the silence of others.
         self.patience = settings.WORKER_LOST_SECONDS / 3 + settings.WORKER_HEARTBEAT_SECONDS
         self.server_ahead: float | None = None  # MongoDB's clock less ours, in seconds
-        # What came before this steward's start is not known to it: an outage, for example.
-        self.no_reaping_until = self.beat_at + settings.WORKER_LOST_SECONDS
+        # What came before this steward's start is not known to it: an outage, for example. Whoever
+        # lives beats again within that time, so there is no need to wait for a full term.
+        beats = 2 * settings.WORKER_HEARTBEAT_SECONDS + repository.CALL_SECONDS
+        self.no_reaping_until = self.beat_at + min(beats, settings.WORKER_LOST_SECONDS)
         self._heard = b""
         self._reports: list[dict[str, Any]] = []
         self.chores = (

@@ -5,7 +5,7 @@ import pytest
 from bson import ObjectId
 
 from jobs import services
-from jobs.repository import Holding
+from jobs.repository import CALL_SECONDS, Holding
 from workers.board import Board, Running
 from workers.steward import SPARE, Chore, Steward
 
@@ -69,3 +69,12 @@ def test_a_steward_that_comes_to_lead_does_not_wait_as_long_as_those_who_do_not(
     chore.run()
     assert chore.due(leading=False) == pytest.approx(chore.ran_at + 5 * SPARE)
     assert chore.due(leading=True) == pytest.approx(chore.ran_at + 5)
+
+
+def test_a_new_steward_waits_until_whoever_lives_has_beaten_and_no_longer(settings: Any) -> None:
+    settings.WORKER_HEARTBEAT_SECONDS, settings.WORKER_LOST_SECONDS = 5, 30
+    steward = Steward(Board(1, 1, []), ObjectId(), NO_PIPE)
+    assert steward.no_reaping_until - steward.beat_at == pytest.approx(2 * 5 + CALL_SECONDS)
+    settings.WORKER_LOST_SECONDS = 8
+    steward = Steward(Board(1, 1, []), ObjectId(), NO_PIPE)
+    assert steward.no_reaping_until - steward.beat_at == pytest.approx(8)
