@@ -1,14 +1,38 @@
 """Rows 1 to 11 of the fault matrix, and 31: what can happen to workers."""
 
+import json
+import random
 import signal
+import time
+from datetime import datetime
+from functools import partial
 
 import pytest
+from django.conf import settings
 
-from jobs.clients import collection
+from jobs.clients import Document, collection
+from tests.system.conftest import Tree
+from tests.system.faults.invariants import Violation
 from tests.system.faults.stores import wait_until
-from tests.system.faults.world import World
+from tests.system.faults.world import QUICK, Fault, World, background
 
 row = pytest.mark.row
+LEASE = float(QUICK["WORKER_LOST_SECONDS"])
+REAL_LEASE = {"WORKER_HEARTBEAT_SECONDS": "5", "WORKER_LOST_SECONDS": "30"}
+WORKER = "taskqueue: worker"
+
+
+def documents(ids: list[str]) -> list[Document]:
+    """Read jobs as they are stored."""
+    found = collection("jobs").find({})
+    return [job for job in found if str(job["_id"]) in set(ids)]
+
+
+def assert_nothing_charged(world: World) -> None:
+    """Every job has ended well, in its first attempt, and no crash is on its account."""
+    for job in documents(world.accepted):
+        assert (job["status"], job["attempt"], job["crashes"]) == ("completed", 1, 0), job
+        assert len(job["attempts"]) == 1, job["attempts"]
 
 
 @row(
@@ -23,7 +47,7 @@ def test_a_worker_dies(world: World) -> None:
     tree = world.tree()
     world.submit(150, seconds=0.1)
     for _ in range(5):
-        wait_until(lambda: len(tree.children("taskqueue: worker")) == 3, 30, "three workers live")
+        wait_until(lambda: len(tree.children(WORKER)) == 3, 30, "three workers live")
         victim = wait_until(lambda: world.busy(tree), 30, "a worker runs a job")
         fault = world.fault()
         victim.process.send_signal(signal.SIGKILL)
@@ -31,3 +55,199 @@ def test_a_worker_dies(world: World) -> None:
     world.settle()
     world.check()
     assert collection("jobs").count_documents({"crashes": {"$gt": 0}}) <= 5
+
+
+@row(
+    2,
+    "a whole tree dies",
+    "SIGKILL of the process group in the middle of jobs, a new tree at once; lease 30 s",
+    "L P 1 O A S C",
+)
+def test_a_whole_tree_dies(world: World) -> None:
+    world.start()
+    settings.WORKER_LOST_SECONDS = float(REAL_LEASE["WORKER_LOST_SECONDS"])
+    tree = world.tree(**REAL_LEASE)
+    world.submit(60, seconds=0.5)
+    wait_until(lambda: len(world.executing(tree)) == 3, 30, "three workers run jobs")
+    time.sleep(world.rng.uniform(0.5, 2))
+    tree.kill()
+    fault = world.fault()
+    world.tree(wait=False, **REAL_LEASE)
+    held = [str(job["_id"]) for job in collection("jobs").find({"status": "running"})]
+    world.figures["jobs held by the killed tree"] = len(held)
+    assert world.runs_again(held, fault, "all of its jobs have started again (s)", 90) <= 40
+    world.settle()
+    world.check()
+
+
+def freeze_a_tree(world: World, **changes: str) -> tuple[Tree, list[str]]:
+    """Stop all processes of one of two trees in the middle of jobs; return it and those jobs."""
+    world.start()
+    variants: list[dict[str, str]] = [{}, changes]
+    frozen_first = world.rng.choice([True, False])  # the elder of two stewards leads
+    trees = [world.tree(**one) for one in (variants[::-1] if frozen_first else variants)]
+    frozen = trees[0 if frozen_first else 1]
+    world.submit(30, seconds=1.5)
+    wait_until(lambda: len(world.executing(frozen)) == 3, 30, "three workers run jobs")
+    time.sleep(world.rng.uniform(0, 0.7))
+    frozen.signal_all(signal.SIGSTOP)
+    return frozen, world.executing(frozen)
+
+
+def outlive_the_lease(world: World, **changes: str) -> None:
+    """Thaw a tree after its jobs were given to another, which may still run them or be done."""
+    zombie, jobs = freeze_a_tree(world, **changes)
+    fault = world.fault()
+    world.runs_again(jobs, fault, "the zombie's jobs start again (s)")
+    if world.rng.choice([True, False]):
+        done = {"completed"}
+        wait_until(lambda: {j["status"] for j in documents(jobs)} == done, 60, "all completed")
+    time.sleep(max(0.0, fault.at + LEASE + 2 - time.monotonic()))
+    zombie.signal_all(signal.SIGCONT)
+    wait_until(lambda: not set(jobs) & set(world.executing(zombie)), 60, "the zombie's jobs ended")
+    world.settle()
+
+
+@row(
+    4,
+    "a zombie",
+    "SIGSTOP of a whole tree in the middle of jobs, for longer than its lease; SIGCONT",
+    "L P 1 A S C, O overlaps",
+)
+def test_a_zombies_ends_are_refused(world: World) -> None:
+    outlive_the_lease(world)
+    assert world.check(overlaps=True).refused >= 1
+
+
+@pytest.mark.control
+@row(
+    4,
+    "a zombie, and no fencing",
+    "as row 4, but the zombie tree accepts every end",
+    "P or 1 must be violated",
+)
+def test_without_fencing_a_zombie_is_noticed(world: World) -> None:
+    outlive_the_lease(world, CONTROL="unguarded_record")
+    with pytest.raises(Violation, match=r"P, completed without|1, more than one end"):
+        world.check(overlaps=True)
+
+
+@row(
+    5,
+    "a short pause",
+    "SIGSTOP of a whole tree in the middle of jobs, for half its lease; SIGCONT",
+    "L P 1 O A S C",
+)
+def test_a_short_pause(world: World) -> None:
+    tree, _ = freeze_a_tree(world)
+    time.sleep(LEASE / 2)
+    tree.signal_all(signal.SIGCONT)
+    world.settle()
+    count = world.check(crashes=False)
+    assert (count.executions, count.refused) == (count.jobs, 0)
+
+
+@row(
+    6,
+    "a job holds Python's lock",
+    "a C call that holds the GIL for three leases",
+    "L P 1 O A S C",
+)
+def test_a_job_that_holds_the_gil(world: World) -> None:
+    world.start()
+    world.tree()
+    world.tree()
+    world.submit(2, "hog", seconds=int(3 * LEASE))
+    world.submit(50, seconds=0.1)
+    world.settle()
+    count = world.check(crashes=False)
+    assert (count.executions, count.refused) == (count.jobs, 0)
+
+
+@row(
+    8,
+    "a job hangs",
+    "jobs that sleep for a minute, deaf to SIGTERM, with a timeout of 2 s",
+    "L P 1 O A S C",
+    quick=True,
+)
+def test_a_job_hangs(world: World) -> None:
+    world.start()
+    world.tree()
+    hung = world.submit(3, "stubborn", seconds=60)
+    fault = world.fault()
+    world.submit(60, seconds=0.05)
+    wait_until(lambda: world.completed() == 60, 30, "the slots are back")
+    world.figures["the others are done, behind three hung jobs (s)"] = elapsed(fault)
+    world.settle()
+    world.check(dead=frozenset(hung))
+    for job in documents(hung):
+        assert [a["outcome"] for a in job["attempts"]] == ["timed_out", "timed_out"]
+        assert (job["status"], job["attempt"], job["crashes"]) == ("dead", 2, 0)
+
+
+def elapsed(fault: Fault) -> float:
+    """Return the seconds since a moment."""
+    return round(time.monotonic() - fault.at, 2)
+
+
+@row(
+    9,
+    "a storm of rolling restarts",
+    "three trees, every 2 s the next one gets SIGTERM and is replaced, for 40 s, under traffic",
+    "L P 1 O A S C, nothing charged",
+)
+def test_rolling_restarts(world: World) -> None:
+    world.start()
+    trees = [world.tree() for _ in range(3)]
+    slowest = 0.0
+    with background(partial(feed, world, random.Random(world.seed), most=0.3)):
+        for nth in range(20):
+            time.sleep(world.rng.uniform(0, 2))
+            fault = world.fault()
+            trees[nth % 3].signal(signal.SIGTERM)
+            assert trees[nth % 3].wait(30) == 0
+            slowest = max(slowest, elapsed(fault))
+            trees[nth % 3] = world.tree(wait=False)
+    world.figures["SIGTERM to the tree's end, slowest of 20 (s)"] = slowest
+    world.settle()
+    world.check(crashes=False)
+    assert_nothing_charged(world)
+
+
+def feed(world: World, rng: random.Random, most: float) -> None:
+    """Keep some jobs waiting, each of up to so many seconds."""
+    if collection("jobs").count_documents({"status": "pending"}, limit=100) < 100:
+        world.submit(40, seconds=rng.uniform(most / 20, most))
+    time.sleep(0.1)
+
+
+@row(
+    10,
+    "SIGTERM, and a job longer than the grace",
+    "SIGTERM to one of two trees, with a grace of 2 s, in the middle of a job of 6 s",
+    "L P 1 O A S C, nothing charged",
+    quick=True,
+)
+def test_a_job_longer_than_the_grace(world: World) -> None:
+    world.start()
+    trees = [world.tree(WORKER_GRACE_SECONDS="2", LOG_JSON="1") for _ in range(2)]
+    (job,) = world.submit(1, seconds=6)
+    wait_until(lambda: any(map(world.executing, trees)), 30, "the job runs")
+    (tree,) = filter(world.executing, trees)
+    tree.signal(signal.SIGTERM)
+    fault = world.fault()
+    world.runs_again([job], fault, "its job starts again, the grace of 2 s included (s)")
+    assert death(tree) < world.ledger.by_job()[job][1].started
+    world.settle()
+    world.check(crashes=False)
+    (stored,) = documents([job])
+    assert (stored["attempt"], stored["crashes"], len(stored["attempts"])) == (1, 0, 1)
+
+
+def death(tree: Tree) -> float:
+    """Return when, on the monotonic clock, a supervisor knew that its worker was dead."""
+    lines = map(json.loads, tree.log.splitlines())
+    (died,) = [line for line in lines if line["event"] == "worker.died"]
+    at = datetime.fromisoformat(died["timestamp"]).timestamp()
+    return time.monotonic() - (time.time() - at)
