@@ -1,20 +1,27 @@
 """Rows 1 to 11 of the fault matrix, and 31: what can happen to workers."""
 
 import json
+import os
 import random
 import signal
 import time
+from collections.abc import Iterator
+from contextlib import suppress
 from datetime import datetime
 from functools import partial
 
+import psutil
 import pytest
 from django.conf import settings
 
 from jobs.clients import Document, collection
 from tests.system.conftest import Tree
 from tests.system.faults.invariants import Violation
+from tests.system.faults.memory import memory_limit
 from tests.system.faults.stores import wait_until
+from tests.system.faults.sweep import sweep
 from tests.system.faults.world import QUICK, Fault, World, background
+from workers import crash_points
 
 row = pytest.mark.row
 LEASE = float(QUICK["WORKER_LOST_SECONDS"])
@@ -24,13 +31,13 @@ WORKER = "taskqueue: worker"
 
 def documents(ids: list[str]) -> list[Document]:
     """Read jobs as they are stored."""
-    found = collection("jobs").find({})
-    return [job for job in found if str(job["_id"]) in set(ids)]
+    wanted = set(ids)
+    return [job for job in collection("jobs").find({}) if str(job["_id"]) in wanted]
 
 
-def assert_nothing_charged(world: World) -> None:
-    """Every job has ended well, in its first attempt, and no crash is on its account."""
-    for job in documents(world.accepted):
+def assert_nothing_charged(ids: list[str]) -> None:
+    """Each of these has ended well, in its first attempt, and no crash is on its account."""
+    for job in documents(ids):
         assert (job["status"], job["attempt"], job["crashes"]) == ("completed", 1, 0), job
         assert len(job["attempts"]) == 1, job["attempts"]
 
@@ -78,6 +85,22 @@ def test_a_whole_tree_dies(world: World) -> None:
     assert world.runs_again(held, fault, "all of its jobs have started again (s)", 90) <= 40
     world.settle()
     world.check()
+
+
+@row(
+    3,
+    "a process dies at the worst moment",
+    "every crash point, n-th passage (n from 1 to 3): SIGKILL of a worker, steward or client there",
+    "L P 1 O A S C",
+)
+def test_every_crash_point(world: World) -> None:
+    world.start()
+    done = sweep(world, list(crash_points.POINTS))
+    fault = world.fault()
+    world.tree("--queues", ",".join(done.queues))
+    world.settle()
+    world.figures["a healthy tree has run all that was left (s)"] = elapsed(fault)
+    world.check(cancelled=frozenset(done.cancelled))
 
 
 def freeze_a_tree(world: World, **changes: str) -> tuple[Tree, list[str]]:
@@ -165,6 +188,65 @@ def test_a_job_that_holds_the_gil(world: World) -> None:
 
 
 @row(
+    7,
+    "out of memory",
+    "jobs that outgrow a control group of 400 MB: the kernel kills their workers",
+    "L P 1 O A S C, neighbours charged nothing",
+)
+def test_out_of_memory(world: World) -> None:
+    world.start()
+    try:
+        with memory_limit(400) as limit:
+            tree = world.tree(wait=False)
+            limit.add(tree.process.pid)
+            neighbours = world.submit(30, seconds=0.05)
+            gluttons = world.submit(2, "glutton", megabytes=2000)
+            neighbours += world.submit(30, seconds=0.05)
+            world.settle()
+            world.figures["killed by the kernel"] = kills = limit.kills
+            world.check(dead=frozenset(gluttons))
+    except OSError as error:
+        pytest.skip(f"needs a memory control group, v1 or v2, that this user may make: {error}")
+    assert kills >= 6
+    assert_worker_lost(gluttons)
+    assert_nothing_charged(neighbours)
+
+
+def assert_worker_lost(ids: list[str]) -> None:
+    """These jobs took three workers with them, and are dead for it."""
+    for job in documents(ids):
+        assert (job["status"], job["attempt"], job["crashes"]) == ("dead", 0, 3), job
+        assert {a["error_type"] for a in job["attempts"]} == {"WorkerLost"}, job["attempts"]
+
+
+@row(
+    7,
+    "a job kills its supervisor",
+    "a job that sends SIGKILL to its supervisor; a new tree each time, as from a service manager",
+    "L P 1 O A S C",
+)
+def test_a_job_kills_its_supervisor(world: World) -> None:
+    world.start()
+    world.submit(30, seconds=0.05)
+    assassins = world.submit(1, "assassin")
+    world.submit(60, seconds=0.05)
+
+    def is_dead() -> bool:
+        return documents(assassins)[0]["status"] == "dead"
+
+    killed = 0
+    while not is_dead():
+        tree = world.tree(wait=False)
+        wait_until(lambda tree=tree: tree.process.poll() is not None or is_dead(), 90, "it acts")
+        killed += tree.process.poll() == -signal.SIGKILL
+    world.figures["supervisors killed"] = killed
+    world.settle()
+    world.check(dead=frozenset(assassins))
+    assert_worker_lost(assassins)
+    assert killed == 3
+
+
+@row(
     8,
     "a job hangs",
     "jobs that sleep for a minute, deaf to SIGTERM, with a timeout of 2 s",
@@ -212,7 +294,7 @@ def test_rolling_restarts(world: World) -> None:
     world.figures["SIGTERM to the tree's end, slowest of 20 (s)"] = slowest
     world.settle()
     world.check(crashes=False)
-    assert_nothing_charged(world)
+    assert_nothing_charged(world.accepted)
 
 
 def feed(world: World, rng: random.Random, most: float) -> None:
@@ -251,3 +333,92 @@ def death(tree: Tree) -> float:
     (died,) = [line for line in lines if line["event"] == "worker.died"]
     at = datetime.fromisoformat(died["timestamp"]).timestamp()
     return time.monotonic() - (time.time() - at)
+
+
+@row(
+    11,
+    "SIGTERM at any instant",
+    "340 SIGTERMs to workers at random moments, eight workers, jobs of 1 to 20 ms",
+    "L P 1 O A S C, nothing charged",
+)
+def test_sigterm_at_any_instant(world: World) -> None:
+    world.start()
+    tree = world.tree("--processes", "8")
+    with background(partial(feed, world, random.Random(world.seed), most=0.02)):
+        struck = list(strike(world, tree, WORKER, times=RESTARTS))
+    world.figures["workers that got SIGTERM"] = len(struck)
+    wait_until(lambda: not any(process.is_running() for process in struck), 30, "all have ended")
+    world.settle()
+    world.check(crashes=False)
+    assert "SIGKILL" not in tree.log
+    assert_nothing_charged(world.accepted)
+
+
+RESTARTS = 340  # with three seeds more than 1,000
+
+
+def strike(world: World, tree: Tree, title: str, times: int) -> Iterator[psutil.Process]:
+    """Send SIGTERM to so many children, each once, at random moments; yield each."""
+    struck: set[int] = set()
+    while len(struck) < times:
+        alive = wait_until(partial(unstruck, tree, title, struck), 60, "the next process has begun")
+        victim = world.rng.choice(alive)
+        time.sleep(world.rng.uniform(0, 0.1))
+        with suppress(psutil.NoSuchProcess):
+            victim.send_signal(signal.SIGTERM)
+            struck.add(victim.pid)
+            yield victim
+
+
+def unstruck(tree: Tree, title: str, struck: set[int]) -> list[psutil.Process]:
+    """Return the children that have not been signalled yet."""
+    return [child for child in tree.children(title) if child.pid not in struck]
+
+
+@row(
+    31,
+    "forks",
+    "340 forks of workers and stewards under traffic",
+    "L P 1 O A S C, no thread beside a fork, no connection in two processes, no standstill",
+)
+def test_forks(world: World) -> None:
+    world.start()
+    # Python 3.12 and later warn of a fork beside a thread.
+    tree = world.tree("--processes", "8", PYTHONWARNINGS="error:This process:DeprecationWarning")
+    slowest, done, checked = 0.0, world.completed(), 0
+    with background(partial(feed, world, random.Random(world.seed), most=0.02)):
+        for nth, _ in enumerate(strike(world, tree, "taskqueue: ", times=RESTARTS)):
+            if nth % 10 == 0:
+                moment = world.fault()
+                wait_until(lambda done=done: world.completed() > done, 30, "jobs are completed")
+                slowest, done = max(slowest, elapsed(moment)), world.completed()
+                checked += check_connections(world, tree)
+    world.figures["forks"] = RESTARTS
+    world.figures["connections looked at"] = checked
+    world.figures["longest wait for a completed job (s)"] = slowest
+    world.settle()
+    world.check(crashes=False)
+    assert "DeprecationWarning" not in tree.log
+
+
+def check_connections(world: World, tree: Tree) -> int:
+    """No process has another's connection, and the supervisor has none, nor a second thread."""
+    supervisor = psutil.Process(tree.process.pid)
+    assert supervisor.num_threads() == 1
+    assert not connections(world, supervisor)
+    seen: set[str] = set()
+    for child in supervisor.children():
+        own = connections(world, child)
+        assert not own & seen, f"{child} shares {own & seen}"
+        seen |= own
+    return len(seen)
+
+
+def connections(world: World, process: psutil.Process) -> set[str]:
+    """Return the sockets of a process that are connected to MongoDB or Redis."""
+    ports = {world.redis.port, world.mongo.single.port}
+    with suppress(psutil.NoSuchProcess, FileNotFoundError):
+        found = process.net_connections("tcp")
+        ours = [c.fd for c in found if c.raddr and c.raddr.port in ports]
+        return {os.readlink(f"/proc/{process.pid}/fd/{fd}") for fd in ours}
+    return set()
