@@ -285,10 +285,12 @@ def test_rolling_restarts(world: World) -> None:
     slowest = 0.0
     with background(partial(feed, world, random.Random(world.seed), most=0.3)):
         for nth in range(20):
-            time.sleep(world.rng.uniform(0, 2))
+            time.sleep(world.rng.uniform(1, 3))
+            tree = trees[nth % 3]
+            wait_until(lambda tree=tree: "worker.started" in tree.log, 60, "it has started")
             fault = world.fault()
-            trees[nth % 3].signal(signal.SIGTERM)
-            assert trees[nth % 3].wait(30) == 0
+            tree.signal(signal.SIGTERM)
+            assert tree.wait(30) == 0
             slowest = max(slowest, elapsed(fault))
             trees[nth % 3] = world.tree(wait=False)
     world.figures["SIGTERM to the tree's end, slowest of 20 (s)"] = slowest
