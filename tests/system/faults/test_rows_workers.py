@@ -20,7 +20,7 @@ from tests.system.faults.invariants import Violation
 from tests.system.faults.memory import memory_limit
 from tests.system.faults.stores import wait_until
 from tests.system.faults.sweep import sweep
-from tests.system.faults.world import QUICK, Fault, World, background
+from tests.system.faults.world import QUICK, Fault, Victim, World, background
 from workers import crash_points
 
 row = pytest.mark.row
@@ -52,16 +52,26 @@ def assert_nothing_charged(ids: list[str]) -> None:
 def test_a_worker_dies(world: World) -> None:
     world.start()
     tree = world.tree()
-    world.submit(150, seconds=0.1)
+    world.submit(80, seconds=0.3)
     for _ in range(5):
         wait_until(lambda: len(tree.children(WORKER)) == 3, 30, "three workers live")
-        victim = wait_until(lambda: world.busy(tree), 30, "a worker runs a job")
+        victim = wait_until(lambda: held_still(world, tree), 30, "a worker runs a job")
         fault = world.fault()
         victim.process.send_signal(signal.SIGKILL)
-        world.runs_again(victim.jobs, fault, "killed worker's job starts again (s)")
+        assert world.runs_again(victim.jobs, fault, "killed worker's job starts again (s)") <= 5
     world.settle()
     world.check()
     assert collection("jobs").count_documents({"crashes": {"$gt": 0}}) <= 5
+
+
+def held_still(world: World, tree: Tree) -> Victim | None:
+    """Stop a worker that is in the middle of a job, surely: on a busy machine it may just end."""
+    if victim := world.busy(tree):
+        victim.process.suspend()
+        if set(victim.jobs) <= set(world.executing(tree)):
+            return victim
+        victim.process.resume()
+    return None
 
 
 @row(
@@ -302,7 +312,7 @@ def test_rolling_restarts(world: World) -> None:
 def feed(world: World, rng: random.Random, most: float) -> None:
     """Keep some jobs waiting, each of up to so many seconds."""
     if collection("jobs").count_documents({"status": "pending"}, limit=100) < 100:
-        world.submit(40, seconds=rng.uniform(most / 20, most))
+        world.submit(100, seconds=rng.uniform(most / 20, most))
     time.sleep(0.1)
 
 
@@ -351,7 +361,7 @@ def test_sigterm_at_any_instant(world: World) -> None:
     world.figures["workers that got SIGTERM"] = len(struck)
     wait_until(lambda: not any(process.is_running() for process in struck), 30, "all have ended")
     world.settle()
-    world.check(crashes=False)
+    assert world.check(crashes=False).jobs > RESTARTS
     assert "SIGKILL" not in tree.log
     assert_nothing_charged(world.accepted)
 
@@ -365,7 +375,7 @@ def strike(world: World, tree: Tree, title: str, times: int) -> Iterator[psutil.
     while len(struck) < times:
         alive = wait_until(partial(unstruck, tree, title, struck), 60, "the next process has begun")
         victim = world.rng.choice(alive)
-        time.sleep(world.rng.uniform(0, 0.1))
+        time.sleep(world.rng.uniform(0, 0.4))  # slower than they restart: most are at work
         with suppress(psutil.NoSuchProcess):
             victim.send_signal(signal.SIGTERM)
             struck.add(victim.pid)
@@ -399,7 +409,7 @@ def test_forks(world: World) -> None:
     world.figures["connections looked at"] = checked
     world.figures["longest wait for a completed job (s)"] = slowest
     world.settle()
-    world.check(crashes=False)
+    assert world.check(crashes=False).jobs > RESTARTS
     assert "DeprecationWarning" not in tree.log
 
 
