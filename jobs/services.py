@@ -1,5 +1,6 @@
 """Every verb. API, pages, commands and workers change jobs through here and nowhere else."""
 
+import random
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -25,6 +26,7 @@ REPAIR_BATCH = 20_000  # ids pushed into a lane at once: seconds of work, not al
 REPAIR_GRACE = timedelta(seconds=1)  # a job may be between its two stores for that long
 PROMOTE_BATCH = 1_000
 BULK_BATCH = 500
+APART_SECONDS = 20.0  # over which jobs that crashed together twice are spread
 
 
 # --- enqueue ----------------------------------------------------------------------------------
@@ -140,16 +142,24 @@ def failure(job: ClaimedJob, *, outcome: str = "failed", **details: Any) -> End:
     )
 
 
-def crash(job: ClaimedJob, *, outcome: str = "crashed", **details: Any) -> End:
-    """Return the end of an execution that took its worker with it: no attempt, but a crash."""
+def crash(
+    job: ClaimedJob, *, shared: bool = False, outcome: str = "crashed", **details: Any
+) -> End:
+    """Return the end of an execution that took its worker with it: no attempt, but a crash.
+
+    `shared`: others ran there too, and any of them may be the cause. After a second such crash
+    each comes back at a moment of its own, so that the next one charges the cause alone.
+    """
     dead = job.crashes + 1 >= settings.JOB_MAX_CRASHES
+    apart = shared and job.crashes > 0 and not dead
     return End(
         id=job.id,
         claim=job.claim,
-        status=State.DEAD if dead else State.PENDING,
+        status=State.DEAD if dead else State.RETRYING if apart else State.PENDING,
         outcome=outcome,
         consumed=0,
         crashes=1,
+        delay_seconds=random.uniform(0, APART_SECONDS) if apart else None,  # noqa: S311 - spreads
         error_type="WorkerLost",
         **details,
     )
@@ -298,14 +308,15 @@ def lost_before(lane: Lane) -> datetime | None:
 def reap(lost_seconds: float) -> int:
     """Take back the jobs of workers that have been silent for too long; return how many.
 
-    Whoever could say which of them ran is gone too, so each is charged a crash: a fresh worker
-    claims one job at a time, so a job that kills workers soon stands alone.
+    Whoever could say which of them ran is gone too, so each is charged a crash. A fresh worker
+    claims one job at a time, and what was lost twice comes back at different times: a job that
+    kills trees soon stands alone.
     """
     total = 0
     for worker in repository.lost_holders(lost_seconds):
         held = repository.held_by(worker)
         error = f"Its worker gave no sign of life for {lost_seconds:g} s."
-        ends = [crash(job, outcome="lost", error=error) for job in held]
+        ends = [crash(job, shared=True, outcome="lost", error=error) for job in held]
         lanes.push_at_head(_record_deaths(worker, ends))
         total += len(held)
     for worker in repository.silent_workers(lost_seconds):
@@ -333,18 +344,19 @@ def bury(worker: ObjectId, reason: str, running: Sequence[Execution], *, blame: 
     ends = []
     for execution in charged if blame else ():
         if job := repository.find_held(worker, execution.id, execution.claim):
-            ends.append(_death(job, reason, overdue=execution.overdue))
+            ends.append(_death(job, reason, execution, shared=len(charged) > 1))
     crashed = _record_deaths(worker, ends)
     give_back(worker)
     lanes.push_at_head(crashed)  # last in, first out: they were taken before what waited
     repository.end_worker(worker, reason)
 
 
-def _death(job: ClaimedJob, reason: str, *, overdue: bool) -> End:
-    if overdue:
+def _death(job: ClaimedJob, reason: str, execution: Execution, *, shared: bool) -> End:
+    if execution.overdue:
         error = f"It ran past its timeout of {timeout_seconds(job.type):g} s and was killed."
         return failure(job, outcome="timed_out", error_type="TimeoutError", error=error)
-    return crash(job, error=f"The worker died while running it: {reason}.")
+    error = f"The worker died while running it: {reason}."
+    return crash(job, shared=shared, error=error)
 
 
 def _record_deaths(worker: ObjectId, ends: Sequence[End]) -> list[Hint]:

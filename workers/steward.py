@@ -14,7 +14,7 @@ from bson import ObjectId
 from django.conf import settings
 from redis.exceptions import RedisError
 
-from jobs import services
+from jobs import repository, services
 from jobs.errors import StoreDown
 from jobs.repository import Holding
 from jobs.services import Execution
@@ -42,18 +42,24 @@ class Chore:
     ) -> None:
         self.name, self.seconds, self.act = name, seconds, act
         self.for_all = for_all  # for every tree, so that one steward at a time is enough
-        self.due = time.monotonic()
+        self.ran_at = float("-inf")
+        self.pause = 0.0  # seconds more, after a failure
         self.failing = False
 
-    def run(self, leading: bool) -> None:
-        self.due = time.monotonic() + self.seconds * (1 if leading or not self.for_all else SPARE)
+    def due(self, leading: bool) -> float:
+        """Return when to act next: sooner, as soon as this steward leads."""
+        spared = self.for_all and not leading
+        return self.ran_at + self.seconds * (SPARE if spared else 1) + self.pause
+
+    def run(self) -> None:
+        self.ran_at, self.pause = time.monotonic(), 0.0
         try:
             self.act()
         except (StoreDown, RedisError) as error:
             if not self.failing:
                 log.warning("steward.waiting", chore=self.name, error=str(error)[:200])
             self.failing = True
-            self.due += random.uniform(0, self.seconds)  # noqa: S311 - spreads load
+            self.pause = random.uniform(0, self.seconds)  # noqa: S311 - spreads load
         else:
             self.failing = False
 
@@ -71,8 +77,10 @@ class Steward:
         # Silent for longer itself, a steward does not trust the silence of others.
         self.patience = settings.WORKER_LOST_SECONDS / 3 + settings.WORKER_HEARTBEAT_SECONDS
         self.server_ahead: float | None = None  # MongoDB's clock less ours, in seconds
-        # What came before this steward's start is not known to it: an outage, for example.
-        self.no_reaping_until = self.beat_at + settings.WORKER_LOST_SECONDS
+        # What came before this steward's start is not known to it: an outage, for example. Whoever
+        # lives beats again within that time, so there is no need to wait for a full term.
+        beats = 2 * settings.WORKER_HEARTBEAT_SECONDS + repository.CALL_SECONDS
+        self.no_reaping_until = self.beat_at + min(beats, settings.WORKER_LOST_SECONDS)
         self._heard = b""
         self._reports: list[dict[str, Any]] = []
         self.chores = (
@@ -88,10 +96,10 @@ class Steward:
     def run(self) -> None:
         signal.signal(signal.SIGTERM, self.stop)
         while not self.stopping:
-            self.hear(min(chore.due for chore in self.chores) - time.monotonic())
+            self.hear(min(chore.due(self.leading) for chore in self.chores) - time.monotonic())
             for chore in self.chores:
-                if time.monotonic() >= chore.due:
-                    chore.run(self.leading)
+                if time.monotonic() >= chore.due(self.leading):
+                    chore.run()
         self._finish()
 
     def stop(self, *_: Any) -> None:
@@ -106,7 +114,7 @@ class Steward:
         if readable:
             *lines, self._heard = (self._heard + os.read(self.deaths, 65536)).split(b"\n")
             self._reports += map(json.loads, lines)
-            self.chores[0].run(self.leading)
+            self.chores[0].run()
 
     def bury(self) -> None:
         """Take back what the dead held; a report is kept until MongoDB has taken it."""
@@ -123,7 +131,7 @@ class Steward:
         self.hear(0)
         while self._reports and time.monotonic() < deadline:
             time.sleep(0.2)
-            self.chores[0].run(self.leading)
+            self.chores[0].run()
 
     # --- chores
 

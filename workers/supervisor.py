@@ -27,6 +27,7 @@ log = structlog.get_logger(__name__)
 TICK_SECONDS = 0.1  # how exactly deadlines are kept
 RESTART_SECONDS = 1.0  # a process that dies at once is not started more often than that
 STEWARD_SECONDS = 8.0  # how long a steward may take over the last reports
+STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT)
 PR_SET_PDEATHSIG = 1  # <linux/prctl.h>
 
 
@@ -79,7 +80,7 @@ class Supervisor:
     def _listen(self) -> None:
         os.set_blocking(self._wake_write, False)
         signal.set_wakeup_fd(self._wake_write, warn_on_full_buffer=False)
-        for number in (signal.SIGTERM, signal.SIGINT):
+        for number in STOP_SIGNALS:
             signal.signal(number, self._count_stop)
         signal.signal(signal.SIGCHLD, lambda *_: None)
 
@@ -96,9 +97,12 @@ class Supervisor:
         sys.stdout.flush()
         sys.stderr.flush()
         supervisor = os.getpid()
+        # Held back until the child has its own handlers: ours would swallow a SIGTERM there.
+        signal.pthread_sigmask(signal.SIG_BLOCK, STOP_SIGNALS)
         pid = os.fork()
         if pid == 0:
             _be_child(supervisor, lambda: self._role(index))
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, STOP_SIGNALS)
         self.children[pid] = Child(pid, index, time.monotonic())
 
     def _role(self, index: int | None) -> None:
@@ -217,6 +221,7 @@ def _be_child(supervisor: int, role: Callable[[], None]) -> None:
         signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches all; the supervisor decides
         signal.signal(signal.SIGTERM, signal.SIG_DFL)
         signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, STOP_SIGNALS)
         _die_with(supervisor)
         role()
         code = 0

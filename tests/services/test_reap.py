@@ -1,3 +1,4 @@
+from dataclasses import replace
 from datetime import timedelta
 
 from bson import ObjectId
@@ -46,6 +47,32 @@ def test_a_holder_that_nobody_knows_is_lost_too(claim):
     claim()
     assert services.reap(30) == 1
     assert stored(id)["status"] == "pending"
+
+
+def test_what_was_lost_together_twice_comes_back_at_different_times(claim):
+    register(silent_for=60)
+    ids = [services.enqueue("echo", {}) for _ in range(3)]
+    collection("jobs").update_many({}, {"$set": {"crashes": 1}})
+    claim()
+    before = repository.now()
+    services.reap(30)
+    jobs = [stored(id) for id in ids]
+    assert {(job["status"], job["crashes"], job["attempt"]) for job in jobs} == {("retrying", 2, 0)}
+    waits = [(job["run_at"] - before).total_seconds() for job in jobs]
+    assert len(set(waits)) == 3
+    assert max(waits) < services.APART_SECONDS + 5
+
+
+def test_only_of_several_that_ran_in_a_dead_worker_the_cause_is_in_doubt(claim):
+    register()
+    a, b, alone = (services.enqueue("echo", {}) for _ in range(3))
+    collection("jobs").update_many({}, {"$set": {"crashes": 1}})
+    first, second, third = (Execution(job.id, 1, overdue=False) for job in claim())
+    services.bury(WORKER, "killed", [first, second], blame=True)
+    assert {stored(id)["status"] for id in (a, b)} == {"retrying"}
+    claim()
+    services.bury(WORKER, "killed", [replace(third, claim=2)], blame=True)
+    assert stored(alone)["status"] == "pending"
 
 
 def test_a_worker_given_up_by_mistake_lives_again_with_its_next_heartbeat(claim):

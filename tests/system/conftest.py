@@ -43,6 +43,10 @@ class Tree:
     def signal(self, number: int) -> None:
         self.process.send_signal(number)
 
+    def signal_all(self, number: int) -> None:
+        """Signal the supervisor and all its children at once."""
+        os.killpg(self.process.pid, number)
+
     def wait(self, seconds: float = 40) -> int:
         return self.process.wait(seconds)
 

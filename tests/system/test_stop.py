@@ -1,3 +1,4 @@
+import os
 import signal
 import subprocess
 import sys
@@ -9,7 +10,7 @@ import pytest
 from jobs import services
 from jobs.clients import collection
 from taskqueue import embedded
-from tests.system.conftest import fill
+from tests.system.conftest import ROOT, fill
 
 
 def test_the_first_signal_finishes_what_runs_and_gives_back_the_rest(tree, until, document):
@@ -95,3 +96,33 @@ def test_a_tree_stops_soon_after_its_grace_while_mongodb_is_away(own_mongodb, tr
     own_mongodb.stop()
     running.signal(signal.SIGTERM)
     assert running.wait(20) == 0
+
+
+SIGTERM_AT_BIRTH = """
+import os, signal, time
+import django
+django.setup()
+from workers.supervisor import Supervisor
+
+fork = os.fork
+def fork_slowly():
+    pid = fork()
+    if pid == 0:
+        time.sleep(0.5)  # the child has still got the handlers of the supervisor
+    return pid
+
+os.fork = fork_slowly
+supervisor = Supervisor(processes=1, concurrency=1, queues=["default"], burst=False, grace=5)
+supervisor._listen()
+supervisor._role = lambda index: time.sleep(5)
+supervisor._start(0)
+(pid,) = supervisor.children
+os.kill(pid, signal.SIGTERM)
+raise SystemExit(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) != -signal.SIGTERM)
+"""
+
+
+def test_a_sigterm_at_its_birth_is_not_lost_on_a_child():
+    script = [sys.executable, "-c", SIGTERM_AT_BIRTH]
+    env = {**os.environ, "DJANGO_SETTINGS_MODULE": "taskqueue.settings", "SECRET_KEY": "test"}
+    assert subprocess.run(script, cwd=ROOT, env=env, timeout=60, check=False).returncode == 0

@@ -5,9 +5,9 @@ import pytest
 from bson import ObjectId
 
 from jobs import services
-from jobs.repository import Holding
+from jobs.repository import CALL_SECONDS, Holding
 from workers.board import Board, Running
-from workers.steward import Steward
+from workers.steward import SPARE, Chore, Steward
 
 BOOT = ObjectId()
 NO_PIPE = -1
@@ -61,3 +61,20 @@ def test_what_the_next_boot_executes_is_not_asked_about_under_the_boot_before_it
 
     monkeypatch.setattr(board, "boot", boot_then_another)
     assert list(steward._long_executions()) == []
+
+
+def test_a_steward_that_comes_to_lead_does_not_wait_as_long_as_those_who_do_not() -> None:
+    chore = Chore("reap", 5.0, lambda: None, for_all=True)
+    assert chore.due(leading=False) < time.monotonic()
+    chore.run()
+    assert chore.due(leading=False) == pytest.approx(chore.ran_at + 5 * SPARE)
+    assert chore.due(leading=True) == pytest.approx(chore.ran_at + 5)
+
+
+def test_a_new_steward_waits_until_whoever_lives_has_beaten_and_no_longer(settings: Any) -> None:
+    settings.WORKER_HEARTBEAT_SECONDS, settings.WORKER_LOST_SECONDS = 5, 30
+    steward = Steward(Board(1, 1, []), ObjectId(), NO_PIPE)
+    assert steward.no_reaping_until - steward.beat_at == pytest.approx(2 * 5 + CALL_SECONDS)
+    settings.WORKER_LOST_SECONDS = 8
+    steward = Steward(Board(1, 1, []), ObjectId(), NO_PIPE)
+    assert steward.no_reaping_until - steward.beat_at == pytest.approx(8)

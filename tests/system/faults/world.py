@@ -162,6 +162,11 @@ class World:
         process = self.rng.choice(busy)
         return Victim(process, [running[process.pid]])
 
+    def executing(self, tree: Tree) -> list[str]:
+        """Return the jobs that this tree's workers are in the middle of."""
+        pids = {process.pid for process in tree.children("taskqueue: worker")}
+        return [e.job for e in self.ledger.executions() if e.ended is None and e.pid in pids]
+
     def runs_again(self, ids: Iterable[str], fault: Fault, name: str, seconds: float = 60) -> float:
         """Wait until these jobs have started again; remember and return the seconds it took."""
 
