@@ -7,9 +7,11 @@ from contextlib import closing
 from typing import Any
 
 import pytest
+from bson import ObjectId
 from django.conf import settings
 
 from jobs import clients, lanes
+from jobs.clients import collection
 from tests.system.conftest import Tree
 from tests.system.faults.conftest import CHAOS
 from tests.system.faults.proxy import Proxy
@@ -310,7 +312,7 @@ def _all_workers_start(world: World, tree: Tree, since: float) -> None:
 )
 def test_redis_travels_back_in_time(world: World) -> None:
     world.start()
-    world.submit(600, seconds=0.01)
+    saved = [ObjectId(id) for id in world.submit(600, seconds=0.01)]
     _save(world)
     world.tree()
     for _ in range(2):
@@ -319,9 +321,14 @@ def test_redis_travels_back_in_time(world: World) -> None:
         world.submit(world.rng.randint(50, 150), priority=world.rng.choice(["high", "low"]))
         world.submit(100, seconds=0.01)
         world.redis.kill()
+        ended = {"_id": {"$in": saved}, "status": "completed"}
+        world.figures["ids of ended jobs that came back"] = collection("jobs").count_documents(
+            ended
+        )
         world.redis.start()
         world.recovered(world.fault(), "first start after it (s)")
     world.settle()
+    assert (world.folder / "redis.log").read_text().count("DB loaded from disk") == 2
     count = world.check(crashes=False)
     assert count.executions == count.jobs, f"{count.executions} executions of {count.jobs} jobs"
 
@@ -334,3 +341,45 @@ def _save(world: World) -> None:
             60,
             "the snapshot is written",
         )
+
+
+@row(
+    19,
+    "Redis is full",
+    "maxmemory 5 MB, nearly all of it taken by others, and noeviction; then allkeys-lru",
+    "L P 1 O A S C",
+)
+def test_redis_is_full(world: World) -> None:
+    world.start(redis=["--maxmemory", "5mb", "--maxmemory-policy", "noeviction"])
+    _fill(world, leave=350_000)
+    noops = _overfill(world, "with noeviction")
+    world.tree()
+    world.settle(240)
+    with world.redis.client() as client:
+        client.flushall()
+        client.config_set("maxmemory", "1300kb")
+        client.config_set("maxmemory-policy", "allkeys-lru")
+        noops += _overfill(world, "with allkeys-lru")
+        world.settle(240)
+        world.figures["lanes evicted"] = client.info("stats")["evicted_keys"]  # type: ignore[index]
+    world.check(crashes=False, unledgered=frozenset(noops))
+    assert world.figures["lanes evicted"] > 0
+
+
+def _fill(world: World, leave: int) -> None:
+    """Store other things in Redis until that many bytes are left."""
+    with world.redis.client() as client:
+        for n in range(1000):
+            memory: Any = client.info("memory")
+            if memory["used_memory"] > memory["maxmemory"] - leave - 50_000:
+                return
+            client.set(f"other:{n}", "x" * 50_000)
+
+
+def _overfill(world: World, name: str) -> list[str]:
+    """Enqueue more than fits, and a few jobs that tell; return the ids of those that do not."""
+    noops = world.submit(20_000, type="noop")
+    world.submit(50, priority="high")
+    world.figures[f"of 20,050 ids in the lanes, {name}"] = in_lanes = len(_waiting_ids())
+    assert in_lanes < 20_050
+    return noops
