@@ -27,7 +27,7 @@ row = pytest.mark.row
 @row(
     12,
     "Redis dies under load and comes back empty",
-    "SIGKILL, back after 2 s and again after 15 s",
+    "SIGKILL, back after 15 s and again after 2 s",
     "L P 1 O A S C",
 )
 def test_redis_dies_and_comes_back_empty(world: World) -> None:
@@ -35,12 +35,12 @@ def test_redis_dies_and_comes_back_empty(world: World) -> None:
     noops = world.submit(30_000, type="noop")
     world.tree()
     wait_until(lambda: world.completed() > 3000, 60, "the workers are at full speed")
-    for seconds in (2, 15):
+    for seconds, more in ((15, 15.0), (2, 0.1)):  # more jobs: so many seconds of work
         before = _rate(world, 1.5)
         world.redis.kill()
         came_back = time.monotonic() + seconds
         world.submit(50, priority="high")
-        noops += world.submit(int(10 * before), type="noop")
+        noops += world.submit(int(more * before), type="noop")
         time.sleep(max(0, came_back - time.monotonic()))
         world.redis.start()
         took, after = _back_to(world, 0.8 * before, 20)
@@ -131,13 +131,13 @@ def _enqueue_without(
 ) -> None:
     away()
     single = _timed(lambda: world.submit(1), 6.0)
-    bulk = _timed(lambda: world.submit(200), 4.0)
+    bulk = _timed(lambda: world.submit(100), 4.0)
     back()
     world.recovered(world.fault(), f"{name}: first start once Redis is back (s)")
-    for kind, seconds in (("one", single), ("200 at once", bulk)):
+    for kind, seconds in (("one", single), ("100 at once", bulk)):
         world.figures[f"{name}: enqueues, {kind}"] = len(seconds)
         world.figures[f"{name}: p99 of an enqueue, {kind} (s)"] = round(_p99(seconds), 3)
-    assert _p99(single) < 3, f"Redis {name}: an enqueue took {_p99(single):.1f} s"
+        assert _p99(seconds) < 3, f"Redis {name}: an enqueue took {_p99(seconds):.1f} s"
 
 
 def _timed(act: Callable[[], Any], seconds: float) -> list[float]:
