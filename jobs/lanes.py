@@ -24,6 +24,9 @@ from jobs.repository import Hint
 
 log = structlog.get_logger(__name__)
 SKIP_SECONDS = 2.0  # after a failed push: an unreachable Redis may cost one caller its timeout
+# Ids in one command: Redis refuses as a whole what does not fit in its memory, for ever if nothing
+# smaller is tried.
+PUSH_IDS = 500
 LUA = Path(__file__).parent / "lua"
 
 
@@ -72,10 +75,9 @@ def _push(hints: Iterable[Hint], *, at_head: bool) -> bool:
     try:
         with redis().pipeline(transaction=False) as pipeline:
             for lane, ids in by_lane.items():
-                if at_head:
-                    pipeline.rpush(key(lane), *reversed(ids))
-                else:
-                    pipeline.lpush(key(lane), *ids)
+                add, line = (pipeline.rpush, ids[::-1]) if at_head else (pipeline.lpush, ids)
+                for start in range(0, len(line), PUSH_IDS):
+                    add(key(lane), *line[start : start + PUSH_IDS])
             pipeline.execute()
     except RedisError as error:
         _breaker.trip()

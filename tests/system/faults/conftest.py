@@ -69,10 +69,10 @@ def world(tmp_path: Path, nth_seed: int, request: pytest.FixtureRequest) -> Iter
     began = time.monotonic()
     world = World(tmp_path, seed)
     yield world
+    use_mongodb(**database)  # first: a client that is closed wants to tell its server
     world.close()
     settings.MONGODB_URI, settings.REDIS_URL, settings.REDIS_PREFIX = before
     settings.WORKER_LOST_SECONDS = lost
-    use_mongodb(**database)
     report = getattr(request.node, "stash_report", None)
     if report is not None and report.failed:
         for tree in world.trees:
