@@ -16,6 +16,8 @@ class Proxy:
         self.target = target
         self.delay = 0.0  # seconds, before each reply
         self.replies = 0  # chunks that came back from the server
+        self.lost: list[bytes] = []  # how the requests began whose replies were dropped
+        self._asked: dict[socket.socket, bytes] = {}
         self._cut_at = 0
         self._open = threading.Event()
         self._open.set()
@@ -90,11 +92,15 @@ class Proxy:
         with suppress(OSError):
             while data := source.recv(65536):
                 self._open.wait()
+                if not replies:
+                    self._asked[sink] = data[:80]
                 if replies and self._cuts():
+                    self.lost.append(self._asked.get(source, b""))
                     break
                 if replies and self.delay:
                     time.sleep(self.delay)
                 sink.sendall(data)
+        self._asked.pop(source, None)
         _close(source, sink)
 
     def _cuts(self) -> bool:
