@@ -54,6 +54,11 @@ class Proxy:
         with self._lock:
             self._cut_at = self.replies + n
 
+    @property
+    def was_cut(self) -> bool:
+        """Whether the reply that was to be dropped has been."""
+        return self.replies >= self._cut_at
+
     def close(self) -> None:
         """Stop listening; close everything."""
         with suppress(OSError):

@@ -138,14 +138,16 @@ class World:
         self.accepted += ids
         return ids
 
-    def try_submit(self, count: int, pause: float = 0.0, **chosen: Any) -> list[str]:
+    def try_submit(
+        self, count: int, pause: float = 0.0, at_once: int = 1, **chosen: Any
+    ) -> list[str]:
         """Enqueue one at a time while a store may be away; what raised is counted, not repeated."""
         ids: list[str] = []
         for _ in range(count):
             try:
-                ids += self.submit(1, **chosen)
+                ids += self.submit(at_once, **chosen)
             except StoreDown:
-                self.refused += 1
+                self.refused += at_once
             time.sleep(pause)
         return ids
 
