@@ -245,10 +245,18 @@ QUEUE_DEFAULTS = {field: {"$ifNull": [f"${field}", None]} for field in ("paused_
 # --- The life of a claim ----------------------------------------------------------------------
 
 
+def claim(
+    ids: Sequence[ObjectId], worker: ObjectId, batch: ObjectId | None = None
+) -> list[ClaimedJob]:
+    """Take those of `ids` that are pending, in that order. What is missing was a stale hint.
+
+    After `StoreDown`, `give_back_batches` returns what may have been taken as `batch`.
+    """
+    return _claim(ids, worker, batch or ObjectId())
+
+
 @durable
-def claim(ids: Sequence[ObjectId], worker: ObjectId) -> list[ClaimedJob]:
-    """Take those of `ids` that are pending, in that order. What is missing was a stale hint."""
-    batch = ObjectId()
+def _claim(ids: Sequence[ObjectId], worker: ObjectId, batch: ObjectId) -> list[ClaimedJob]:
     jobs = collection("jobs")
     _claim_once(jobs, ids, worker, batch)
     held = jobs.find({"_id": {"$in": list(ids)}, "batch": batch}, CLAIM_FIELDS)
@@ -393,6 +401,16 @@ def give_back(worker: ObjectId, jobs: Iterable[ClaimedJob] | None = None) -> lis
     The jobs keep their place in line. Returns what was given back, for the head of the lanes.
     """
     mine = {"worker": worker} if jobs is None else _held(worker, {j.id: j.claim for j in jobs})
+    return _give_back(mine)
+
+
+@durable
+def give_back_batches(worker: ObjectId, batches: Sequence[ObjectId]) -> list[Hint]:
+    """As `give_back`, for what `worker` holds by these calls of `claim`."""
+    return _give_back({"worker": worker, "batch": {"$in": list(batches)}})
+
+
+def _give_back(mine: Document) -> list[Hint]:
     held = {**_from(State.PENDING, only=[State.RUNNING]), **mine}
     return _move_all(held, {"status": State.PENDING, "started_at": None})
 

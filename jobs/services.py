@@ -108,11 +108,20 @@ def _hint(document: Mapping[str, Any]) -> Hint:
 
 
 def claim(
-    client: Redis, queues: Sequence[str], *, worker: ObjectId, count: int
+    client: Redis,
+    queues: Sequence[str],
+    *,
+    worker: ObjectId,
+    count: int,
+    batch: ObjectId | None = None,
 ) -> list[ClaimedJob]:
-    """Take up to `count` jobs for `worker`, in strict priority; sleep up to a second for one."""
+    """Take up to `count` jobs for `worker`, in strict priority; sleep up to a second for one.
+
+    After `StoreDown` they may have been taken all the same: `give_back_batches` of `batch`, a
+    name for this very call, puts that right.
+    """
     ids = lanes.fetch(client, lanes.in_order(queues), count)
-    return repository.claim(ids, worker) if ids else []
+    return repository.claim(ids, worker, batch) if ids else []
 
 
 def completion(job: ClaimedJob, *, started: float, ended: float, **result: Any) -> End:
@@ -193,6 +202,13 @@ def give_back(worker: ObjectId, jobs: Iterable[ClaimedJob] | None = None) -> int
     No attempt is used up. Returns how many there were.
     """
     returned = repository.give_back(worker, jobs)
+    lanes.push_at_head(returned)
+    return len(returned)
+
+
+def give_back_batches(worker: ObjectId, batches: Sequence[ObjectId]) -> int:
+    """As `give_back`, for what `worker` holds by calls of `claim` that failed."""
+    returned = repository.give_back_batches(worker, batches)
     lanes.push_at_head(returned)
     return len(returned)
 

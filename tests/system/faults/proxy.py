@@ -20,6 +20,7 @@ class Proxy:
         self.cut: Counter[bytes] = Counter()  # replies dropped, by what `cut_reply` was told
         self._cutting: dict[bytes, int] = {}  # how many replies until the one to drop
         self._asked: dict[socket.socket, bytes] = {}  # the last request of each connection
+        self.lost: list[bytes] = []  # how the requests began whose replies were dropped
         self._open = threading.Event()
         self._open.set()
         self._refusing = False
@@ -119,6 +120,7 @@ class Proxy:
                 self._cutting[told] -= 1
             due = [told for told, left in self._cutting.items() if left <= 0]
             self.cut.update(due)
+            self.lost += [request[:80]] * bool(due)
             for told in due:
                 del self._cutting[told]
             return bool(due)
