@@ -28,6 +28,8 @@ from hypothesis.stateful import (
     rule,
     run_state_machine_as_test,
 )
+from pymongo.collection import Collection
+from pymongo.errors import AutoReconnect
 
 from jobs import clients, lanes, repository, selectors, services
 from jobs.clients import Document, collection
@@ -37,6 +39,7 @@ from jobs.repository import ClaimedJob, End, Hint
 from jobs.requests import Request
 from jobs.services import Execution
 from jobs.states import State
+from tests.services.conftest import in_state, stored
 from tests.services.model import Expected, Held, Recorded, check_new, check_state, check_step
 
 EXAMPLES = int(os.environ.get("CHAOS_EXAMPLES", "30"))
@@ -97,6 +100,7 @@ class Queue(RuleBasedStateMachine):
         self.client = clients.blocking_redis()
         self.expected: dict[ObjectId, Expected] = {}
         self.seen: dict[ObjectId, Document] = {}
+        self.given: list[Held] = []  # every claim, in the order in which they were given
         self.live = set(WORKERS)
         self.audited = 0
         for worker in WORKERS:
@@ -130,10 +134,11 @@ class Queue(RuleBasedStateMachine):
         self.record(held.worker, [recorded.end])
         return recorded
 
-    @rule(target=ends, group=st.lists(st.tuples(claims, HOW), min_size=2, max_size=4))
-    def end_a_group(self, group: list[tuple[Held, Callable[[ClaimedJob], End]]]) -> Any:
-        worker = group[0][0].worker
-        ends = [how(held.job) for held, how in group if held.worker == worker]
+    @rule(target=ends, worker=WORKER, how=st.lists(HOW, min_size=2, max_size=5))
+    def end_a_backlog(self, worker: ObjectId, how: list[Callable[[ClaimedJob], End]]) -> Any:
+        """Write the ends of its last claims in one group, as after an outage of MongoDB."""
+        mine = [held.job for held in self.given if held.worker == worker]
+        ends = [end(job) for end, job in zip(how, mine[-len(how) :], strict=False)]
         if TWO_ENDS_OF_A_JOB_IN_A_GROUP:
             ends = list({end.id: end for end in ends}.values())
         self.record(worker, ends)
@@ -327,7 +332,9 @@ class Queue(RuleBasedStateMachine):
             expected.claimed(worker)
             assert (job.claim, job.attempt) == (expected.claim, expected.attempt + 1)
             assert job.payload == self.seen[job.id]["payload"]
-        return [Held(worker, job) for job in claimed]
+        held = [Held(worker, job) for job in claimed]
+        self.given += held
+        return held
 
     def record(self, worker: ObjectId, ends: Sequence[End]) -> None:
         refused = services.record(worker, ends)
@@ -419,3 +426,79 @@ def test_no_interleaving_breaks_a_job(
             suppress_health_check=list(HealthCheck),
         ),
     )
+
+
+# --- known faults of the core, each as small as it gets -----------------------------------------
+
+
+@pytest.mark.xfail(strict=True, reason="record asks for the claim alone: LATE_END_LOOKS_ACCEPTED")
+def test_a_late_end_of_a_claim_that_was_recorded_as_lost_is_refused() -> None:
+    services.enqueue("echo", {})
+    (zombie,) = claim_pending(WORKERS[0])
+    services.reap(LOST_SECONDS)  # nobody knows the worker: its claim ends as lost
+    assert services.record(WORKERS[0], [completed(zombie)]) != []
+
+
+@pytest.mark.xfail(strict=True, reason="give_back knows no claim: GIVE_BACK_IGNORES_CLAIM")
+def test_giving_back_under_an_old_claim_leaves_the_new_one_alone() -> None:
+    id = services.enqueue("echo", {})
+    (old,) = claim_pending(WORKERS[0])
+    services.reap(LOST_SECONDS)
+    (new,) = claim_pending(WORKERS[0])
+    assert give_back(WORKERS[0], [Held(WORKERS[0], old)]) == 0
+    assert stored(id)["status"] == "running"
+    assert services.record(WORKERS[0], [completed(new)]) == []
+
+
+@pytest.mark.xfail(strict=True, reason="a group looks up one end a job: the first one wins")
+def test_a_late_end_does_not_hide_the_true_one_in_the_same_group() -> None:
+    """After it, nobody would ever end the job: its worker lives, and holds it for good."""
+    id = services.enqueue("echo", {})
+    (old,) = claim_pending(WORKERS[0])
+    services.reap(LOST_SECONDS)
+    (new,) = claim_pending(WORKERS[0])
+    services.record(WORKERS[0], [completed(old), completed(new)])
+    assert stored(id)["status"] == "completed"
+
+
+@pytest.mark.xfail(strict=True, reason="claim repeats under another batch token")
+def test_a_claim_whose_answer_was_not_read_is_not_lost(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The write took the job; the read after it broke. A live worker holds what it never got."""
+    services.enqueue("echo", {})
+    broken = iter([AutoReconnect("reset by peer")])
+    find = Collection.find
+
+    def break_once(self: Any, *args: Any, **options: Any) -> Any:
+        for error in broken:
+            raise error
+        return find(self, *args, **options)
+
+    pending = pending_ids()
+    monkeypatch.setattr(Collection, "find", break_once)
+    claimed = repository.claim(pending, WORKERS[0])
+    monkeypatch.undo()
+    assert [job.id for job in claimed] == pending
+
+
+@pytest.mark.xfail(strict=True, reason="_move_all answers with what it found, not what it moved")
+def test_two_bulk_requeues_of_the_same_set_count_each_job_once(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    first, second = in_state(State.DEAD), in_state(State.DEAD)
+    update_many = Collection.update_many
+
+    def another_was_first(self: Any, *args: Any, **options: Any) -> Any:
+        monkeypatch.undo()
+        assert repository.requeue({"_id": first.id}) != []
+        return update_many(self, *args, **options)
+
+    monkeypatch.setattr(Collection, "update_many", another_was_first)
+    assert [hint.id for hint in repository.requeue({"status": State.DEAD})] == [second.id]
+
+
+def claim_pending(worker: ObjectId) -> list[ClaimedJob]:
+    return repository.claim(pending_ids(), worker)
+
+
+def pending_ids() -> list[ObjectId]:
+    return [job["_id"] for job in collection("jobs").find({"status": State.PENDING})]
