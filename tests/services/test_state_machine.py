@@ -11,7 +11,7 @@ import sys
 import time
 from collections.abc import Callable, Iterable, Sequence
 from datetime import timedelta
-from typing import Any
+from typing import Any, TypeVar
 
 import pytest
 from bson import ObjectId
@@ -20,10 +20,9 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.internal.conjecture import engine
 from hypothesis.stateful import (
-    Bundle,
     RuleBasedStateMachine,
+    initialize,
     invariant,
-    multiple,
     precondition,
     rule,
     run_state_machine_as_test,
@@ -38,13 +37,15 @@ from jobs.registry import PRIORITIES
 from jobs.repository import ClaimedJob, End, Hint
 from jobs.requests import Request
 from jobs.services import Execution
-from jobs.states import State
+from jobs.states import WAITING, State
 from tests.services.conftest import in_state, stored
 from tests.services.model import Expected, Held, Recorded, check_new, check_state, check_step
 
 EXAMPLES = int(os.environ.get("CHAOS_EXAMPLES", "30"))
 STEPS = 40
 SHRINK_SECONDS = 40  # to make a failure's steps few before they are told
+
+T = TypeVar("T")
 
 # Known faults of the core. Each has a failing test of its own below; whoever mends one drops that
 # test's mark and the name here, and from then on the machine looks for it too.
@@ -54,8 +55,9 @@ TWO_ENDS_OF_A_JOB_IN_A_GROUP = True
 
 QUEUES = ("default", "mail")
 LANES = lanes.in_order(QUEUES)
+OPEN = (State.SCHEDULED, State.PENDING, State.RUNNING, State.RETRYING)
 WORKERS = [ObjectId(f"{number:024x}") for number in (1, 2)]
-FEW = 4  # jobs that are not completed: everybody is at the same ones
+FEW = 4  # jobs that may still run: everybody is at the same ones
 KEPT_ATTEMPTS = 4
 LOST_SECONDS = 600.0  # far beyond what an example takes
 BACKOFF_SECONDS = 600.0  # nothing is due by itself
@@ -74,6 +76,14 @@ def crashed(job: ClaimedJob) -> End:
     return services.crash(job, error="boom")
 
 
+def newest(some: Sequence[T], nth: int) -> T:
+    """Return the nth of some, counted back from the newest."""
+    return some[-1 - nth % len(some)]
+
+
+How = Callable[[ClaimedJob], End]
+NTH = st.integers(0, 7)
+SOME = st.lists(NTH, min_size=1, max_size=3)
 HOW = st.sampled_from([completed, failed, crashed])
 WORKER = st.sampled_from(WORKERS)
 REQUEST = st.builds(
@@ -90,17 +100,14 @@ REQUEST = st.builds(
 class Queue(RuleBasedStateMachine):
     """The job queue under everybody's hands. A rule is one act of one actor."""
 
-    jobs = Bundle("jobs")
-    claims = Bundle("claims")
-    ends = Bundle("ends")
-
     def __init__(self) -> None:
         super().__init__()
         empty_the_stores()
         self.client = clients.blocking_redis()
         self.expected: dict[ObjectId, Expected] = {}
         self.seen: dict[ObjectId, Document] = {}
-        self.given: list[Held] = []  # every claim, in the order in which they were given
+        self.claims: list[Held] = []  # none is forgotten: most of them are old
+        self.ends: list[Recorded] = []
         self.live = set(WORKERS)
         self.audited = 0
         for worker in WORKERS:
@@ -108,61 +115,75 @@ class Queue(RuleBasedStateMachine):
 
     # --- whoever enqueues
 
-    @precondition(lambda self: self.unfinished() < FEW)
-    @rule(target=jobs, requests=st.lists(REQUEST, min_size=1, max_size=2))
-    def enqueue(self, requests: list[Request]) -> Any:
+    @precondition(lambda self: self.count_of(*OPEN) < FEW)
+    @rule(requests=st.lists(REQUEST, min_size=1, max_size=2))
+    def enqueue(self, requests: list[Request]) -> None:
         ids = [ObjectId(id) for id in services.enqueue_many(requests)]
         for id, request in zip(ids, requests, strict=True):
             status = State.SCHEDULED if request.delay else State.PENDING
             self.expected[id] = Expected(status, request.max_attempts or 0)
             self.expected[id].due = request.delay == 0.001
-        return multiple(*ids)
+
+    @initialize(requests=st.lists(REQUEST, min_size=1, max_size=3))
+    def begin(self, requests: list[Request]) -> None:
+        self.enqueue(requests)
 
     # --- workers
 
-    @rule(target=claims, worker=WORKER, count=st.integers(1, 5))
-    def claim_from_the_lanes(self, worker: ObjectId, count: int) -> Any:
-        return multiple(*self.take_hints(worker, count))
+    @rule(worker=WORKER, count=st.integers(1, 5))
+    def worker_claims_from_the_lanes(self, worker: ObjectId, count: int) -> None:
+        self.take_hints(worker, count)
 
-    @rule(target=claims, worker=WORKER, ids=st.lists(jobs, min_size=1, max_size=4))
-    def claim_by_stale_and_doubled_hints(self, worker: ObjectId, ids: list[ObjectId]) -> Any:
-        return multiple(*self.take(worker, ids, repository.claim(ids, worker)))
+    @rule(worker=WORKER, how=st.lists(HOW, min_size=1, max_size=3))
+    def worker_works_through_a_batch(self, worker: ObjectId, how: list[How]) -> None:
+        if held := self.take_hints(worker, len(how)):
+            self.mongodb_holds_what_is_expected()
+            self.record(worker, [end(one.job) for end, one in zip(how, held, strict=False)])
 
-    @rule(target=ends, held=claims, how=HOW)
-    def end_in_time_or_late(self, held: Held, how: Callable[[ClaimedJob], End]) -> Recorded:
-        recorded = Recorded(held.worker, how(held.job))
-        self.record(held.worker, [recorded.end])
-        return recorded
+    @rule(worker=WORKER, jobs=SOME)
+    def worker_claims_by_stale_and_doubled_hints(self, worker: ObjectId, jobs: list[int]) -> None:
+        ids = self.ids(jobs)
+        self.take(worker, ids, repository.claim(ids, worker))
 
-    @rule(target=ends, worker=WORKER, how=st.lists(HOW, min_size=2, max_size=5))
-    def end_a_backlog(self, worker: ObjectId, how: list[Callable[[ClaimedJob], End]]) -> Any:
+    @precondition(lambda self: self.claims)
+    @rule(claim=NTH, how=HOW)
+    def worker_ends_one_in_time_or_late(self, claim: int, how: How) -> None:
+        held = newest(self.claims, claim)
+        self.record(held.worker, [how(held.job)])
+
+    @precondition(lambda self: self.claims)
+    @rule(worker=WORKER, how=st.lists(HOW, min_size=2, max_size=5))
+    def worker_ends_a_backlog(self, worker: ObjectId, how: list[How]) -> None:
         """Write the ends of its last claims in one group, as after an outage of MongoDB."""
-        mine = [held.job for held in self.given if held.worker == worker]
+        mine = [held.job for held in self.claims if held.worker == worker]
         ends = [end(job) for end, job in zip(how, mine[-len(how) :], strict=False)]
         if TWO_ENDS_OF_A_JOB_IN_A_GROUP:
             ends = list({end.id: end for end in ends}.values())
-        self.record(worker, ends)
-        return multiple(*(Recorded(worker, end) for end in ends))
+        if ends:
+            self.record(worker, ends)
 
-    @rule(past=ends)
-    def write_an_end_again(self, past: Recorded) -> None:
+    @precondition(lambda self: self.ends)
+    @rule(end=NTH)
+    def worker_writes_an_end_again(self, end: int) -> None:
+        past = newest(self.ends, end)
         self.record(past.worker, [past.end])
 
-    @rule(held=claims, worker=WORKER, how=HOW)
-    def end_what_another_holds(
-        self, held: Held, worker: ObjectId, how: Callable[[ClaimedJob], End]
-    ) -> None:
-        self.record(worker, [how(held.job)])
+    @precondition(lambda self: self.claims)
+    @rule(claim=NTH, worker=WORKER, how=HOW)
+    def worker_ends_what_another_holds(self, claim: int, worker: ObjectId, how: How) -> None:
+        self.record(worker, [how(newest(self.claims, claim).job)])
 
     @rule(worker=WORKER)
-    def give_back_all(self, worker: ObjectId) -> None:
+    def worker_gives_back_all(self, worker: ObjectId) -> None:
         held = self.held_by(worker)
         assert services.give_back(worker) == len(held)
         for job in held:
             job.given_back()
 
-    @rule(some=st.lists(claims, min_size=1, max_size=3))
-    def give_back_some_in_time_or_late(self, some: list[Held]) -> None:
+    @precondition(lambda self: self.claims)
+    @rule(claims=SOME)
+    def worker_gives_back_some_in_time_or_late(self, claims: list[int]) -> None:
+        some = [newest(self.claims, nth) for nth in claims]
         worker = some[0].worker
         mine = [held for held in some if held.worker == worker and not self.known_fault(held)]
         held = self.still_held(mine)
@@ -171,24 +192,27 @@ class Queue(RuleBasedStateMachine):
             job.given_back()
 
     @rule(worker=WORKER)
-    def heartbeat(self, worker: ObjectId) -> None:
+    def steward_sends_a_heartbeat(self, worker: ObjectId) -> None:
         services.heartbeat([worker])
         self.live.add(worker)
 
     # --- an operator
 
-    @rule(id=jobs)
-    def cancel(self, id: ObjectId) -> None:
-        job = self.expected[id]
-        self.act(services.cancel, id, job.can_be_cancelled, job.cancelled)
+    @rule(job=NTH)
+    def operator_cancels(self, job: int) -> None:
+        (id,) = self.ids([job])
+        expected = self.expected[id]
+        self.act(services.cancel, id, expected.can_be_cancelled, expected.cancelled)
 
-    @rule(id=jobs)
-    def requeue(self, id: ObjectId) -> None:
-        job = self.expected[id]
-        self.act(services.requeue, id, job.can_be_requeued, job.requeued)
+    @rule(job=NTH)
+    def operator_requeues(self, job: int) -> None:
+        (id,) = self.ids([job])
+        expected = self.expected[id]
+        self.act(services.requeue, id, expected.can_be_requeued, expected.requeued)
 
+    @precondition(lambda self: self.count_of(State.DEAD))
     @rule()
-    def requeue_all_dead_letters(self) -> None:
+    def operator_requeues_all_dead_letters(self) -> None:
         dead = [job for job in self.expected.values() if job.status is State.DEAD]
         assert services.requeue_dead({}, actor="operator") == len(dead)
         self.audited += 1
@@ -198,7 +222,7 @@ class Queue(RuleBasedStateMachine):
     # --- a steward
 
     @rule(silent=st.sets(WORKER))
-    def reap(self, silent: set[ObjectId]) -> None:
+    def steward_reaps(self, silent: set[ObjectId]) -> None:
         self.live -= silent
         past = repository.now() - timedelta(seconds=2 * LOST_SECONDS)
         found = {"_id": {"$in": list(silent)}}
@@ -208,8 +232,11 @@ class Queue(RuleBasedStateMachine):
         for job in lost:
             job.ended("lost")
 
-    @rule(slots=st.dictionaries(claims, st.booleans(), min_size=1, max_size=3), blame=st.booleans())
-    def bury(self, slots: dict[Held, bool], blame: bool) -> None:
+    @precondition(lambda self: self.claims)
+    @rule(ran=st.dictionaries(NTH, st.booleans(), min_size=1, max_size=3), blame=st.booleans())
+    def steward_buries(self, ran: dict[int, bool], blame: bool) -> None:
+        """`ran`: which claims its slots were running, and whether they were overdue."""
+        slots = {newest(self.claims, nth): overdue for nth, overdue in ran.items()}
         worker = next(iter(slots)).worker
         slots = {held: overdue for held, overdue in slots.items() if held.worker == worker}
         running = [Execution(held.job.id, held.job.claim, slots[held]) for held in slots]
@@ -221,40 +248,38 @@ class Queue(RuleBasedStateMachine):
         for job in self.held_by(worker):
             job.given_back()
 
-    @rule(ids=st.lists(jobs, min_size=1, max_size=3))
-    def time_passes(self, ids: list[ObjectId]) -> None:
-        waiting = [id for id in ids if self.expected[id].waits]
+    @precondition(lambda self: self.count_of(*WAITING))
+    @rule(jobs=SOME)
+    def steward_promotes_what_is_due(self, jobs: list[int]) -> None:
+        waiting = [id for id in self.ids(jobs) if self.expected[id].waits]
         past = {"run_at": repository.now() - timedelta(seconds=1)}
         collection("jobs").update_many({"_id": {"$in": waiting}}, {"$set": past})
         for id in waiting:
-            self.expected[id].due = self.expected[id].changed = True
-
-    @rule()
-    def promote(self) -> None:
+            self.expected[id].due = True
         due = [job for job in self.expected.values() if job.waits and job.due]
         assert services.promote() == len(due)
         for job in due:
             job.promoted()
 
     @rule(queue=st.sampled_from(QUEUES))
-    def repair(self, queue: str) -> None:
+    def steward_repairs(self, queue: str) -> None:
         services.repair(queue)
 
     # --- what happens to Redis
 
     @rule(lost=st.sets(st.sampled_from(LANES), min_size=1))
-    def lose_lanes(self, lost: set[Any]) -> None:
+    def redis_loses_lanes(self, lost: set[Any]) -> None:
         clients.redis().delete(*map(lanes.key, lost))
 
     @rule(
-        ids=st.lists(jobs, min_size=1, max_size=3),
+        jobs=SOME,
         lane=st.sampled_from(LANES),
         push=st.sampled_from([lanes.push, lanes.push_at_head]),
     )
-    def push_hints_that_are_stale_doubled_or_in_the_wrong_lane(
-        self, ids: list[ObjectId], lane: Any, push: Callable[[Iterable[Hint]], bool]
+    def redis_holds_hints_that_are_stale_doubled_or_in_the_wrong_lane(
+        self, jobs: list[int], lane: Any, push: Callable[[Iterable[Hint]], bool]
     ) -> None:
-        assert push([Hint(id, lane) for id in (*ids, ObjectId())])
+        assert push([Hint(id, lane) for id in (*self.ids(jobs), ObjectId())])
         clients.redis().lpush(lanes.key(lane), "garbage")
 
     # --- what always holds
@@ -304,6 +329,13 @@ class Queue(RuleBasedStateMachine):
 
     # --- acts that several rules share
 
+    def ids(self, jobs: Iterable[int]) -> list[ObjectId]:
+        known = list(self.expected)
+        return [newest(known, nth) for nth in jobs]
+
+    def count_of(self, *states: State) -> int:
+        return sum(job.status in states for job in self.expected.values())
+
     def hints(self) -> list[str]:
         """Return what the lanes hold, in the order in which it is taken."""
         with clients.redis().pipeline() as pipeline:
@@ -333,13 +365,14 @@ class Queue(RuleBasedStateMachine):
             assert (job.claim, job.attempt) == (expected.claim, expected.attempt + 1)
             assert job.payload == self.seen[job.id]["payload"]
         held = [Held(worker, job) for job in claimed]
-        self.given += held
+        self.claims += held
         return held
 
     def record(self, worker: ObjectId, ends: Sequence[End]) -> None:
         refused = services.record(worker, ends)
         for end in ends:
-            accepted = self.is_accepted(Recorded(worker, end))
+            self.ends.append(Recorded(worker, end))
+            accepted = self.is_accepted(self.ends[-1])
             assert accepted in (None, end not in refused), f"{end} {'not' * bool(accepted)} refused"
 
     def is_accepted(self, recorded: Recorded) -> bool | None:
@@ -357,9 +390,6 @@ class Queue(RuleBasedStateMachine):
         if outcome == end.outcome or LATE_END_LOOKS_ACCEPTED:
             return None
         return False
-
-    def unfinished(self) -> int:
-        return sum(job.status is not State.COMPLETED for job in self.expected.values())
 
     def held_by(self, worker: ObjectId) -> list[Expected]:
         return [job for job in self.expected.values() if job.holds(worker, job.claim)]
