@@ -43,7 +43,7 @@ from tests.services.model import Expected, Held, Recorded, check_new, check_stat
 
 EXAMPLES = int(os.environ.get("CHAOS_EXAMPLES", "30"))
 STEPS = 40
-SHRINK_SECONDS = 40  # to make a failure's steps few before they are told
+SHRINK_SECONDS = 30  # to make a failure's steps few before they are told
 
 T = TypeVar("T")
 
@@ -145,34 +145,50 @@ class Queue(RuleBasedStateMachine):
         ids = self.ids(jobs)
         self.take(worker, ids, repository.claim(ids, worker))
 
-    @precondition(lambda self: self.claims)
+    @precondition(lambda self: self.current())
     @rule(claim=NTH, how=HOW)
-    def worker_ends_one_in_time_or_late(self, claim: int, how: How) -> None:
-        held = newest(self.claims, claim)
+    def worker_ends_one(self, claim: int, how: How) -> None:
+        held = newest(self.current(), claim)
         self.record(held.worker, [how(held.job)])
 
-    @precondition(lambda self: self.claims)
+    @precondition(lambda self: self.current())
+    @rule(claim=NTH)
+    def worker_gives_back_and_claims_again(self, claim: int) -> None:
+        held = newest(self.current(), claim)
+        assert give_back(held.worker, [held]) == 1
+        self.expected[held.job.id].given_back()
+        self.mongodb_holds_what_is_expected()
+        self.take(held.worker, [held.job.id], repository.claim([held.job.id], held.worker))
+
+    @precondition(lambda self: self.old())
+    @rule(claim=NTH, how=HOW)
+    def zombie_ends_one(self, claim: int, how: How) -> None:
+        held = newest(self.old(), claim)
+        self.record(held.worker, [how(held.job)])
+
+    @precondition(lambda self: self.current())
+    @rule(claim=NTH, how=HOW)
+    def stranger_ends_one(self, claim: int, how: How) -> None:
+        held = newest(self.current(), claim)
+        (stranger,) = set(WORKERS) - {held.worker}
+        self.record(stranger, [how(held.job)])
+
+    @precondition(lambda self: self.old())
     @rule(claim=NTH, how=st.lists(HOW, min_size=2, max_size=5))
-    def worker_ends_a_backlog(self, claim: int, how: list[How]) -> None:
-        """Write ends of many claims, some of one job, in one group: as after an outage."""
-        one = newest(self.claims, claim)
-        mine = [held for held in self.claims if held.worker == one.worker]
-        group = [held for held in mine if held.job.id == one.job.id][-3:] + mine[-2:]
-        ends = [end(held.job) for end, held in zip(how, dict.fromkeys(group), strict=False)]
+    def zombie_ends_a_backlog(self, claim: int, how: list[How]) -> None:
+        """Write a late end and those that are due in one group, as after an outage."""
+        late = newest(self.old(), claim)
+        mine = [held for held in self.current() if held.worker == late.worker]
+        ends = [end(held.job) for end, held in zip(how, [late, *mine], strict=False)]
         if TWO_ENDS_OF_A_JOB_IN_A_GROUP:
             ends = list({end.id: end for end in ends}.values())
-        self.record(one.worker, ends)
+        self.record(late.worker, ends)
 
     @precondition(lambda self: self.ends)
     @rule(end=NTH)
     def worker_writes_an_end_again(self, end: int) -> None:
         past = newest(self.ends, end)
         self.record(past.worker, [past.end])
-
-    @precondition(lambda self: self.claims)
-    @rule(claim=NTH, worker=WORKER, how=HOW)
-    def worker_ends_what_another_holds(self, claim: int, worker: ObjectId, how: How) -> None:
-        self.record(worker, [how(newest(self.claims, claim).job)])
 
     @rule(worker=WORKER)
     def worker_gives_back_all(self, worker: ObjectId) -> None:
@@ -184,7 +200,8 @@ class Queue(RuleBasedStateMachine):
     @precondition(lambda self: self.claims)
     @rule(claims=SOME)
     def worker_gives_back_some_in_time_or_late(self, claims: list[int]) -> None:
-        some = [newest(self.claims, nth) for nth in claims]
+        every = [*self.old(), *self.current()]
+        some = [newest(every, nth) for nth in claims]
         worker = some[0].worker
         mine = [held for held in some if held.worker == worker and not self.known_fault(held)]
         held = self.still_held(mine)
@@ -237,7 +254,8 @@ class Queue(RuleBasedStateMachine):
     @rule(ran=st.dictionaries(NTH, st.booleans(), min_size=1, max_size=3), blame=st.booleans())
     def steward_buries(self, ran: dict[int, bool], blame: bool) -> None:
         """`ran`: which claims its slots were running, and whether they were overdue."""
-        slots = {newest(self.claims, nth): overdue for nth, overdue in ran.items()}
+        every = [*self.old(), *self.current()]
+        slots = {newest(every, nth): overdue for nth, overdue in ran.items()}
         worker = next(iter(slots)).worker
         slots = {held: overdue for held, overdue in slots.items() if held.worker == worker}
         running = [Execution(held.job.id, held.job.claim, slots[held]) for held in slots]
@@ -391,6 +409,14 @@ class Queue(RuleBasedStateMachine):
         if outcome == end.outcome or LATE_END_LOOKS_ACCEPTED:
             return None
         return False
+
+    def current(self) -> list[Held]:
+        return [held for held in self.claims if self.holds(held)]
+
+    def old(self) -> list[Held]:
+        """Return the claims that are over; last come those whose job is claimed again."""
+        old = [held for held in self.claims if not self.holds(held)]
+        return sorted(old, key=lambda held: self.expected[held.job.id].status is State.RUNNING)
 
     def held_by(self, worker: ObjectId) -> list[Expected]:
         return [job for job in self.expected.values() if job.holds(worker, job.claim)]
