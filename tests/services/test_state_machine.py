@@ -44,6 +44,7 @@ from tests.services.model import Expected, Held, Recorded, check_new, check_stat
 EXAMPLES = int(os.environ.get("CHAOS_EXAMPLES", "30"))
 STEPS = 40
 SHRINK_SECONDS = 30  # to make a failure's steps few before they are told
+DRAIN_SECONDS = 10
 
 T = TypeVar("T")
 
@@ -261,14 +262,13 @@ class Queue(RuleBasedStateMachine):
     @precondition(lambda self: self.count_of(*WAITING))
     @rule(jobs=SOME)
     def steward_promotes_what_is_due(self, jobs: list[int]) -> None:
-        waiting = [id for id in self.ids(jobs) if self.expected[id].waits]
+        for id in self.ids(jobs):
+            self.expected[id].due = self.expected[id].waits
+        due = {id: job for id, job in self.expected.items() if job.waits and job.due}
         past = {"run_at": repository.now() - timedelta(seconds=1)}
-        collection("jobs").update_many({"_id": {"$in": waiting}}, {"$set": past})
-        for id in waiting:
-            self.expected[id].due = True
-        due = [job for job in self.expected.values() if job.waits and job.due]
+        collection("jobs").update_many({"_id": {"$in": list(due)}}, {"$set": past})
         assert services.promote() == len(due)
-        for job in due:
+        for job in due.values():
             job.promoted()
 
     @rule(queue=st.sampled_from(QUEUES))
@@ -321,7 +321,7 @@ class Queue(RuleBasedStateMachine):
 
     def drain(self) -> None:
         """Repair and work until nothing is pending: one worker must get every job."""
-        deadline = time.monotonic() + 5
+        deadline = time.monotonic() + DRAIN_SECONDS
         while any(job.can_be_claimed for job in self.expected.values()):
             assert time.monotonic() < deadline, "a pending job is never found again"
             while any(sum(services.repair(queue).values()) for queue in QUEUES):
