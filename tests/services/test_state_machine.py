@@ -231,8 +231,9 @@ class Queue(RuleBasedStateMachine):
 
     # --- a steward
 
-    @rule(silent=st.sets(WORKER))
-    def steward_reaps(self, silent: set[ObjectId]) -> None:
+    @rule(busy=WORKER, silent=st.sets(WORKER))
+    def steward_reaps(self, busy: ObjectId, silent: set[ObjectId]) -> None:
+        self.have_work(busy)
         self.live -= silent
         past = repository.now() - timedelta(seconds=2 * LOST_SECONDS)
         found = {"_id": {"$in": list(silent)}}
@@ -242,14 +243,16 @@ class Queue(RuleBasedStateMachine):
         for job in lost:
             job.ended("lost")
 
-    @precondition(lambda self: self.claims)
-    @rule(ran=st.dictionaries(NTH, st.booleans(), min_size=1, max_size=3), blame=st.booleans())
-    def steward_buries(self, ran: dict[int, bool], blame: bool) -> None:
+    @rule(
+        worker=WORKER,
+        ran=st.dictionaries(st.integers(0, 3), st.booleans(), max_size=3),
+        blame=st.booleans(),
+    )
+    def steward_buries(self, worker: ObjectId, ran: dict[int, bool], blame: bool) -> None:
         """`ran`: which claims its slots were running, and whether they were overdue."""
-        every = [*self.old(), *self.current()]
-        slots = {newest(every, nth): overdue for nth, overdue in ran.items()}
-        worker = next(iter(slots)).worker
-        slots = {held: overdue for held, overdue in slots.items() if held.worker == worker}
+        self.have_work(worker)
+        every = [held for held in (*self.old(), *self.current()) if held.worker == worker]
+        slots = {newest(every, nth): overdue for nth, overdue in ran.items() if every}
         running = [Execution(held.job.id, held.job.claim, slots[held]) for held in slots]
         services.bury(worker, "killed", running, blame=blame)
         self.live.discard(worker)
@@ -352,6 +355,10 @@ class Queue(RuleBasedStateMachine):
             for lane in LANES:
                 pipeline.lrange(lanes.key(lane), 0, -1)
             return [text for ids in pipeline.execute() for text in reversed(ids)]
+
+    def have_work(self, worker: ObjectId) -> None:
+        self.take_hints(worker, 2)
+        self.mongodb_holds_what_is_expected()
 
     def take_hints(self, worker: ObjectId, count: int) -> list[Held]:
         """Claim as a worker does, until there is something or nothing is left to try."""
