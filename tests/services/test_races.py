@@ -99,8 +99,8 @@ def at_once(threads: ThreadPoolExecutor, acts: list[Act], held: list[ClaimedJob]
     return [future.result(60) for future in [threads.submit(run, act) for act in acts]]
 
 
-def running_jobs() -> list[ClaimedJob]:
-    requests = [Request(type="echo", payload={}, max_attempts=2)] * JOBS
+def running_jobs(type: str = "echo") -> list[ClaimedJob]:
+    requests = [Request(type=type, payload={}, max_attempts=2)] * JOBS
     ids = [ObjectId(id) for id in services.enqueue_many(requests)]
     return repository.claim(ids, WORKER)
 
@@ -191,5 +191,10 @@ def fail(held: list[ClaimedJob], seen: Seen) -> None:
 
 @pytest.fixture
 def _live_worker() -> None:
+    register_live()
+
+
+def register_live() -> None:
+    """Make the worker known that claims what the others set free."""
     facts = {"supervisor": LIVE, "host": "h", "pid": 1, "concurrency": 1, "version": "0"}
     services.register_worker(LIVE, ["default"], **facts)
