@@ -467,7 +467,6 @@ def empty_the_stores() -> None:
 
 
 @pytest.mark.timeout(120 + 10 * EXAMPLES)
-@pytest.mark.timeout(1500)
 def test_no_interleaving_breaks_a_job(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
