@@ -323,8 +323,8 @@ class Queue(RuleBasedStateMachine):
         deadline = time.monotonic() + DRAIN_SECONDS
         while any(job.can_be_claimed for job in self.expected.values()):
             assert time.monotonic() < deadline, "a pending job is never found again"
-            while any(sum(services.repair(queue).values()) for queue in QUEUES):
-                pass
+            for queue in QUEUES:
+                services.repair(queue)
             while held := self.take_hints(WORKERS[0], 10):
                 self.mongodb_holds_what_is_expected()
                 self.record(WORKERS[0], [completed(one.job) for one in held])
@@ -353,7 +353,10 @@ class Queue(RuleBasedStateMachine):
             return [text for ids in pipeline.execute() for text in reversed(ids)]
 
     def have_work(self, worker: ObjectId) -> None:
-        self.take_hints(worker, 2)
+        if not self.take_hints(worker, 2):
+            self.enqueue([Request(type="echo", payload={}, max_attempts=2)])
+            self.mongodb_holds_what_is_expected()
+            self.take_hints(worker, 1)
         self.mongodb_holds_what_is_expected()
 
     def take_hints(self, worker: ObjectId, count: int) -> list[Held]:
