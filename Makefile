@@ -1,5 +1,5 @@
 .DEFAULT_GOAL := help
-.PHONY: help run test lint bench clean
+.PHONY: help run test lint chaos soak peers bench clean
 PYTHON ?= python3
 READY := .venv/.ready
 
@@ -18,8 +18,20 @@ lint: $(READY) ## ruff and mypy --strict
 	.venv/bin/ruff format --check .
 	.venv/bin/mypy
 
+chaos: $(READY) ## Every fault of the matrix, three seeds each; writes docs/reliability.md (an hour)
+	@rm -f .chaos/rows.jsonl
+	@CHAOS=1 .venv/bin/python -m pytest -n 2 --dist worksteal tests/system/faults; code=$$?; \
+	  .venv/bin/python -m tests.system.faults.report; exit $$code
+
+soak: $(READY) ## A million jobs under a fault every few seconds (SOAK_JOBS=1000000)
+	@SOAK_JOBS=$${SOAK_JOBS:-1000000} .venv/bin/python -m pytest -s tests/system/faults/test_soak.py; \
+	  code=$$?; .venv/bin/python -m tests.system.faults.report; exit $$code
+
 bench: $(READY) ## Measure jobs per second on this machine
 	@exec .venv/bin/python -m benchmarks.bench
+
+peers: $(READY) .peers/.ready ## The same faults on Celery, RQ, Dramatiq, BullMQ and here (ROWS=1,2 PEERS=rq)
+	@exec .venv/bin/python -m tests.system.peers.run --rows "$(ROWS)" --peers "$(PEERS)"
 
 clean: ## Remove .venv and caches; .data stays
 	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache
@@ -34,4 +46,18 @@ $(READY): requirements.txt requirements-dev.txt
 	@$(PYTHON) -m venv .venv
 	@.venv/bin/python -m pip install --disable-pip-version-check -r requirements-dev.txt >.venv/pip.log 2>&1 || \
 	  { cat .venv/pip.log; exit 1; }
+	@touch $@
+
+# The peers of `make peers`, in a virtual environment and node_modules of their own.
+.peers/.ready: tests/system/peers/requirements.txt tests/system/peers/package-lock.json
+	@node --version >/dev/null 2>&1 && npm --version >/dev/null 2>&1 || \
+	  { echo "make peers needs Node and npm, for BullMQ: apt-get install nodejs npm"; exit 1; }
+	@echo "Setting up .peers (once, a minute)"
+	@mkdir -p .peers
+	@$(PYTHON) -m venv .peers/venv
+	@.peers/venv/bin/python -m pip install --disable-pip-version-check -r $< >.peers/pip.log 2>&1 || \
+	  { cat .peers/pip.log; exit 1; }
+	@cp tests/system/peers/package.json tests/system/peers/package-lock.json .peers/
+	@npm ci --prefix .peers --ignore-scripts --no-audit --no-fund >.peers/npm.log 2>&1 || \
+	  { cat .peers/npm.log; exit 1; }
 	@touch $@

@@ -39,6 +39,7 @@ def wait(
     seconds: Annotated[float, Field(ge=0, le=3600, description="Seconds, 0 to 3,600.")],
 ) -> dict[str, Any]:
     """Sleep, but end early when asked to stop."""
+    ctx.log.info("wait.started", seconds=seconds)
     until = time.monotonic() + seconds
     while not ctx.should_stop:
         left = until - time.monotonic()

@@ -5,10 +5,10 @@ What is here are hints: lost, they are found again by repair; doubled, they die 
 
 import time
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import structlog
 from bson import ObjectId
@@ -24,6 +24,9 @@ from jobs.repository import Hint
 
 log = structlog.get_logger(__name__)
 SKIP_SECONDS = 2.0  # after a failed push: an unreachable Redis may cost one caller its timeout
+# Ids in one command: Redis refuses as a whole what does not fit in its memory, for ever if nothing
+# smaller is tried.
+PUSH_IDS = 500
 LUA = Path(__file__).parent / "lua"
 
 
@@ -72,10 +75,9 @@ def _push(hints: Iterable[Hint], *, at_head: bool) -> bool:
     try:
         with redis().pipeline(transaction=False) as pipeline:
             for lane, ids in by_lane.items():
-                if at_head:
-                    pipeline.rpush(key(lane), *reversed(ids))
-                else:
-                    pipeline.lpush(key(lane), *ids)
+                add, line = (pipeline.rpush, ids[::-1]) if at_head else (pipeline.lpush, ids)
+                for start in range(0, len(line), PUSH_IDS):
+                    add(key(lane), *line[start : start + PUSH_IDS])
             pipeline.execute()
     except RedisError as error:
         _breaker.trip()
@@ -107,6 +109,27 @@ def head(lane: Lane, count: int) -> list[ObjectId]:
     """Return the ids that are taken next, without taking them. Raises `RedisError`."""
     ids = redis().lrange(key(lane), -count, -1)
     return [id for id in map(_object_id, ids) if id is not None]  # type: ignore[arg-type]
+
+
+def ids(lane: Lane, piece: int = 10_000) -> Iterator[list[bytes]]:
+    """Yield all ids of a lane, in bounded pieces of binary ids, without taking them.
+
+    From its end to its head, so that whatever stays in the lane meanwhile is read: what is pushed
+    moves ids onwards, and a move at the head comes last. Raises `RedisError`.
+    """
+    start, last = 0, list[str]()
+    while found := cast("list[str]", redis().lrange(key(lane), start, start + piece - 1)):
+        new = _without_overlap(last, found)
+        yield [id.binary for id in map(_object_id, new) if id is not None]
+        start, last = start + piece, found
+
+
+def _without_overlap(last: list[str], found: list[str]) -> list[str]:
+    """Leave out what pushes at the end have moved from the last piece into this one."""
+    if found[0] not in last:
+        return found
+    moved = last[::-1].index(found[0]) + 1
+    return found[moved:] if last[-moved:] == found[:moved] else found
 
 
 def _object_id(text: str) -> ObjectId | None:

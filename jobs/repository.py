@@ -15,7 +15,7 @@ from typing import Any, ParamSpec, TypeVar
 import pymongo
 from bson import ObjectId
 from bson.errors import BSONError
-from pymongo import ASCENDING
+from pymongo import ASCENDING, DESCENDING
 from pymongo.client_session import ClientSession
 from pymongo.errors import (
     AutoReconnect,
@@ -245,10 +245,18 @@ QUEUE_DEFAULTS = {field: {"$ifNull": [f"${field}", None]} for field in ("paused_
 # --- The life of a claim ----------------------------------------------------------------------
 
 
+def claim(
+    ids: Sequence[ObjectId], worker: ObjectId, batch: ObjectId | None = None
+) -> list[ClaimedJob]:
+    """Take those of `ids` that are pending, in that order. What is missing was a stale hint.
+
+    After `StoreDown`, `give_back_batches` returns what may have been taken as `batch`.
+    """
+    return _claim(ids, worker, batch or ObjectId())
+
+
 @durable
-def claim(ids: Sequence[ObjectId], worker: ObjectId) -> list[ClaimedJob]:
-    """Take those of `ids` that are pending, in that order. What is missing was a stale hint."""
-    batch = ObjectId()
+def _claim(ids: Sequence[ObjectId], worker: ObjectId, batch: ObjectId) -> list[ClaimedJob]:
     jobs = collection("jobs")
     _claim_once(jobs, ids, worker, batch)
     held = jobs.find({"_id": {"$in": list(ids)}, "batch": batch}, CLAIM_FIELDS)
@@ -393,6 +401,16 @@ def give_back(worker: ObjectId, jobs: Iterable[ClaimedJob] | None = None) -> lis
     The jobs keep their place in line. Returns what was given back, for the head of the lanes.
     """
     mine = {"worker": worker} if jobs is None else _held(worker, {j.id: j.claim for j in jobs})
+    return _give_back(mine)
+
+
+@durable
+def give_back_batches(worker: ObjectId, batches: Sequence[ObjectId]) -> list[Hint]:
+    """As `give_back`, for what `worker` holds by these calls of `claim`."""
+    return _give_back({"worker": worker, "batch": {"$in": list(batches)}})
+
+
+def _give_back(mine: Document) -> list[Hint]:
     held = {**_from(State.PENDING, only=[State.RUNNING]), **mine}
     return _move_all(held, {"status": State.PENDING, "started_at": None})
 
@@ -642,3 +660,88 @@ def audit(actor: str, action: str, target: str, detail: str) -> None:
     """Keep what somebody did."""
     entry = {"at": now(), "actor": actor, "action": action, "target": target, "detail": detail}
     collection("audit").insert_one(entry)
+
+
+# --- What the conservation check reads: bounded pieces, each of which may be repeated ----------
+
+
+@dataclass(frozen=True, slots=True)
+class Tally:
+    """How many jobs there are, by what each of them says of itself."""
+
+    by_status: dict[str, int]
+    pending: dict[Lane, int]
+
+
+@repeated
+def tally() -> Tally:
+    """Count every job by its state, and the pending ones by their lane."""
+    jobs = collection("jobs")
+    by_status = jobs.aggregate(
+        [{"$group": {"_id": "$status", "jobs": {"$sum": 1}}}], hint="by_status"
+    )
+    lane = {"queue": "$queue", "priority": "$priority"}
+    by_lane = jobs.aggregate(
+        [
+            {"$match": {"status": State.PENDING}},
+            {"$group": {"_id": lane, "jobs": {"$sum": 1}}},
+        ],
+        hint="by_status",  # the counts on the pages are read from the index "lane"
+    )
+    return Tally(
+        {str(row["_id"]): row["jobs"] for row in by_status},
+        {
+            Lane(row["_id"].get("queue", ""), row["_id"].get("priority", "")): row["jobs"]
+            for row in by_lane
+        },
+    )
+
+
+@durable
+def jobs_after(id: ObjectId | None, fields: Sequence[str], limit: int) -> list[Document]:
+    """Return these fields of the next jobs after `id`, by id; `None`: of the first."""
+    later = {} if id is None else {"_id": {"$gt": id}}
+    found = collection("jobs").find(later, dict.fromkeys(fields, 1))
+    return list(found.sort("_id", ASCENDING).limit(limit))
+
+
+@durable
+def jobs_among(ids: Sequence[ObjectId], fields: Sequence[str]) -> list[Document]:
+    """Return these fields of those of `ids` that exist."""
+    return list(collection("jobs").find({"_id": {"$in": list(ids)}}, dict.fromkeys(fields, 1)))
+
+
+@durable
+def pending_before(id: ObjectId | None, limit: int) -> list[Document]:
+    """Return id, lane and `enqueued_at` of the next pending jobs before `id`, newest first."""
+    pending: Document = {"status": State.PENDING}
+    if id is not None:
+        pending["_id"] = {"$lt": id}
+    fields = {"queue": 1, "priority": 1, "enqueued_at": 1}
+    return list(collection("jobs").find(pending, fields).sort("_id", DESCENDING).limit(limit))
+
+
+@durable
+def pending_ids(ids: Sequence[ObjectId]) -> list[ObjectId]:
+    """Return those of `ids` that are pending."""
+    pending = {"_id": {"$in": list(ids)}, "status": State.PENDING}
+    return [document["_id"] for document in collection("jobs").find(pending, {"_id": 1})]
+
+
+@durable
+def held_ids(workers: Sequence[ObjectId]) -> list[ObjectId]:
+    """Return the ids of all jobs that these workers hold."""
+    held = {"status": State.RUNNING, "worker": {"$in": list(workers)}}
+    return [document["_id"] for document in collection("jobs").find(held, {"_id": 1})]
+
+
+@repeated
+def overdue(seconds: float, limit: int) -> tuple[int, list[ObjectId]]:
+    """Return how many jobs wait though they have been due for that long, and the longest due."""
+    due = {
+        "status": {"$in": list(WAITING)},
+        "run_at": {"$lt": now() - timedelta(seconds=seconds)},
+    }
+    jobs = collection("jobs")
+    oldest = jobs.find(due, {"_id": 1}).sort("run_at", ASCENDING).limit(limit)
+    return jobs.count_documents(due), [document["_id"] for document in oldest]

@@ -108,11 +108,20 @@ def _hint(document: Mapping[str, Any]) -> Hint:
 
 
 def claim(
-    client: Redis, queues: Sequence[str], *, worker: ObjectId, count: int
+    client: Redis,
+    queues: Sequence[str],
+    *,
+    worker: ObjectId,
+    count: int,
+    batch: ObjectId | None = None,
 ) -> list[ClaimedJob]:
-    """Take up to `count` jobs for `worker`, in strict priority; sleep up to a second for one."""
+    """Take up to `count` jobs for `worker`, in strict priority; sleep up to a second for one.
+
+    After `StoreDown` they may have been taken all the same: `give_back_batches` of `batch`, a
+    name for this very call, puts that right.
+    """
     ids = lanes.fetch(client, lanes.in_order(queues), count)
-    return repository.claim(ids, worker) if ids else []
+    return repository.claim(ids, worker, batch) if ids else []
 
 
 def completion(job: ClaimedJob, *, started: float, ended: float, **result: Any) -> End:
@@ -197,6 +206,13 @@ def give_back(worker: ObjectId, jobs: Iterable[ClaimedJob] | None = None) -> int
     return len(returned)
 
 
+def give_back_batches(worker: ObjectId, batches: Sequence[ObjectId]) -> int:
+    """As `give_back`, for what `worker` holds by calls of `claim` that failed."""
+    returned = repository.give_back_batches(worker, batches)
+    lanes.push_at_head(returned)
+    return len(returned)
+
+
 # --- what people do ---------------------------------------------------------------------------
 
 
@@ -215,7 +231,7 @@ def requeue(id: str, *, actor: str) -> None:
 def cancel(id: str, *, actor: str) -> None:
     """Stop a job for good. One that runs is not interrupted, but its end is no longer recorded.
 
-    Raises `NotFound`, `IllegalMove`.
+    Its `ctx.should_stop` becomes true within about 2 s. Raises `NotFound`, `IllegalMove`.
     """
     if not repository.cancel({"_id": _job_id(id)}, _retention_seconds()):
         raise _refusal(id, State.CANCELLED, sources(State.CANCELLED))
@@ -284,7 +300,7 @@ def repair(queue: str, *, dry_run: bool = False) -> dict[Lane, int]:
     """
     mended = {}
     for lane in lanes.in_order([queue]):
-        before = _lost_before(lane)
+        before = lost_before(lane)
         lost = repository.oldest_pending(lane, before, REPAIR_BATCH) if before else []
         mended[lane] = len(lost) if dry_run or lanes.push_at_head(lost) else 0
         if mended[lane] and not dry_run:
@@ -292,7 +308,7 @@ def repair(queue: str, *, dry_run: bool = False) -> dict[Lane, int]:
     return mended
 
 
-def _lost_before(lane: Lane) -> datetime | None:
+def lost_before(lane: Lane) -> datetime | None:
     """Return the moment before which whatever is pending is not in the lane.
 
     `None`: its head is being taken faster than it can be read, so there is nothing to say.

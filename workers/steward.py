@@ -27,6 +27,7 @@ SPARE = 10  # times less often others do the leader's chores: it may be cut off 
 JUMP_SECONDS = 2.0  # by how much MongoDB's clock may disagree with ours about a heartbeat's time
 REPAIR_SECONDS = 1.0
 PROMOTE_SECONDS = 0.2
+PROMOTE_PASS_SECONDS = 2.0
 REAP_SECONDS = 5.0
 PAUSE_SECONDS = 0.5
 MOVED_ON_SECONDS = 1.0  # an execution younger than that is not asked about
@@ -175,8 +176,9 @@ class Steward:
                     yield Holding(boot, running.job, running.claim), (worker, slot)
 
     def promote(self) -> None:
-        """Make due jobs pending, all of them."""
-        while services.promote() and not self.stopping:
+        """Make due jobs pending, all of them; a herd in several goes, so that heartbeats go on."""
+        until = time.monotonic() + PROMOTE_PASS_SECONDS
+        while services.promote() and not self.stopping and time.monotonic() < until:
             pass
 
     def repair(self) -> None:

@@ -26,6 +26,7 @@ from workers.board import Board, Running
 from workers.execution import execute
 from workers.prefetch import Prefetch
 from workers.recorder import Recorder
+from workers.unheard import Unheard
 
 log = structlog.get_logger(__name__)
 
@@ -52,7 +53,8 @@ class Worker:
         self.board = place.board
         self.stopping = False
         self.claimed: deque[ClaimedJob] = deque()
-        self.recorder = Recorder(self.id, self.give_back_stuck)
+        self.unheard = Unheard(self.id)
+        self.recorder = Recorder(self.id, self.look_after)
         self._redis = blocking_redis()
         self._taking = threading.Lock()
         self._idle: set[int] = set()
@@ -139,7 +141,13 @@ class Worker:
         if not queues:
             time.sleep(RETRY_SECONDS)  # all are paused
             return []
-        return services.claim(self._redis, queues, worker=self.id, count=count)
+        batch = ObjectId()
+        try:
+            return services.claim(self._redis, queues, worker=self.id, count=count, batch=batch)
+        except StoreDown:
+            self.unheard.add(batch)
+            self.recorder.wake()
+            raise
 
     def _learn(self) -> None:
         jobs, claimed_at = self._batch
@@ -154,10 +162,18 @@ class Worker:
         time.sleep(RETRY_SECONDS * random.uniform(0.5, 1.5))  # noqa: S311 - spreads load
         self._redis = blocking_redis()
 
+    def look_after(self) -> bool:
+        """Give back what will not be run here; called by the recorder's thread.
+
+        Returns whether there is more to look after.
+        """
+        waiting = self.give_back_stuck()
+        return self.unheard.give_back() or waiting
+
     def give_back_stuck(self) -> bool:
         """Return jobs that wait behind a slow one, or that will not be started any more.
 
-        Called by the recorder's thread. Returns whether jobs are still waiting here.
+        Returns whether jobs are still waiting here.
         """
         waited = time.monotonic() - self._batch[1]
         if self.claimed and (self.stopping or waited > GIVE_BACK_SECONDS):

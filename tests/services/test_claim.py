@@ -1,9 +1,14 @@
+import pytest
 from bson import ObjectId
+from pymongo.collection import Collection
+from pymongo.errors import AutoReconnect
 
 from jobs import lanes, repository, services
+from jobs.errors import StoreDown
 from jobs.registry import Lane
 from jobs.repository import Hint
 from tests.services.conftest import WORKER, stored
+from workers.unheard import Unheard
 
 
 def ids(jobs):
@@ -57,3 +62,35 @@ def test_a_claim_whose_reply_was_lost_takes_nothing_twice(claim, monkeypatch):
     for _ in range(2):  # the same write twice, as after a lost reply
         repository._claim_once(repository.collection("jobs"), [job.id], WORKER, batch)
     assert stored(job.id)["claim"] == 2
+
+
+def lose_replies(monkeypatch, times):
+    """Have the reads of claimed jobs fail that often."""
+    find, left = Collection.find, [times]
+
+    def lost_reply(self, *args, **options):
+        left[0] -= 1
+        if left[0] >= 0:
+            raise AutoReconnect("reply lost")
+        return find(self, *args, **options)
+
+    monkeypatch.setattr(Collection, "find", lost_reply)
+
+
+def test_a_claim_whose_read_failed_is_read_again_under_the_same_token(claim, monkeypatch):
+    id = services.enqueue("echo", {})
+    lose_replies(monkeypatch, 1)
+    (job,) = claim()
+    assert (str(job.id), job.claim) == (id, 1)
+
+
+def test_what_an_unheard_claim_took_is_given_back_by_its_worker(redis_client, claim, monkeypatch):
+    id, unheard, batch = services.enqueue("echo", {}), Unheard(WORKER), ObjectId()
+    lose_replies(monkeypatch, 2)
+    with pytest.raises(StoreDown):
+        services.claim(redis_client, ["default"], worker=WORKER, count=1, batch=batch)
+    assert stored(id)["status"] == "running"
+    unheard.add(batch)
+    assert unheard.give_back()  # a late claim may still arrive
+    assert stored(id)["status"] == "pending"
+    assert ids(claim()) == [id]

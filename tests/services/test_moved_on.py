@@ -2,7 +2,8 @@ from bson import ObjectId
 
 from jobs import services
 from jobs.clients import collection
-from jobs.repository import Holding
+from jobs.repository import End, Holding
+from jobs.states import State
 from tests.services.conftest import WORKER
 
 OTHER = ObjectId()
@@ -10,6 +11,10 @@ OTHER = ObjectId()
 
 def holding(job, worker=WORKER):
     return Holding(worker, job.id, job.claim)
+
+
+def completed(holding):
+    return End(holding.job, holding.claim, State.COMPLETED, "completed", started=0, ended=1)
 
 
 def claimed(claim, count):
@@ -26,7 +31,7 @@ def test_what_is_still_held_has_not_moved_on(claim):
 def test_what_was_cancelled_or_has_ended_or_is_gone_has_moved_on(claim):
     cancelled, ended, gone, held = claimed(claim, 4)
     services.cancel(str(cancelled.job), actor="ada")
-    services.give_back(WORKER, [ended.job])
+    services.record(WORKER, [completed(ended)])
     collection("jobs").delete_one({"_id": gone.job})
     assert services.moved_on([cancelled, ended, gone, held]) == [cancelled, ended, gone]
 

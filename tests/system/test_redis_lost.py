@@ -5,11 +5,13 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
+from bson import ObjectId
 from django.conf import settings
 from redis.exceptions import RedisError
 
 from jobs import clients, lanes, services
 from jobs.clients import collection
+from jobs.repository import Hint
 from taskqueue import embedded
 from tests.system.conftest import fill
 
@@ -44,6 +46,7 @@ def own_redis(environment: dict[str, str], until: Callable[..., Any]) -> Iterato
     redis = OwnRedis()
     previous = settings.REDIS_URL
     settings.REDIS_URL = environment["REDIS_URL"] = redis.url
+    lanes._breaker.closed_at = float("-inf")
     until(answers)
     yield redis
     redis.stop()
@@ -81,6 +84,16 @@ def test_jobs_submitted_while_redis_is_down_are_accepted_and_complete_once_it_is
     own_redis.start()
     all_in("completed")
     assert collection("jobs").count_documents({"attempt": 1}) == 101
+
+
+@pytest.mark.parametrize("push", [lanes.push, lanes.push_at_head])
+def test_a_redis_that_is_nearly_full_takes_as_many_ids_as_fit(own_redis, push):
+    lane = lanes.in_order(["default"])[0]
+    hints = [Hint(ObjectId(), lane) for _ in range(10_000)]
+    redis = clients.redis()
+    redis.config_set("maxmemory", redis.info("memory")["used_memory"] + 100_000)
+    assert not push(hints)
+    assert 0 < redis.llen(lanes.key(lane)) < len(hints)
 
 
 def test_garbage_in_a_lane_is_thrown_away_and_the_workers_live(own_redis, tree, all_in):

@@ -10,7 +10,7 @@ ROOT = Path(__file__).parents[2]
 PACKAGES = ["taskqueue", "workers", "jobs"]  # an arrow may only point to the right
 FLOOR = {"states", "backoff", "errors", "registry", "context"}
 STORES = {"clients", "repository", "lanes"}
-RULES = {"services", "selectors", "requests", "idempotency"}
+RULES = {"services", "selectors", "requests", "idempotency", "conservation"}
 DOORS = {"api", "views", "forms", "serializers", "admin"}
 DRIVERS = {
     "pymongo": {"jobs.clients", "jobs.repository", "jobs.indexes", "jobs.problems"},

@@ -1,17 +1,18 @@
-"""apitoken, enqueue and repair, as an operator meets them."""
+"""apitoken, enqueue, repair and audit, as an operator meets them."""
 
 import io
 from collections.abc import Iterator
 from typing import Any
 
 import pytest
+from bson import ObjectId
 from django.contrib.auth.models import User
 from django.core.management import CommandError, call_command
 from django.db import connections
 from django.test import Client
 from pymongo import MongoClient
 
-from jobs import clients, lanes, roles, services
+from jobs import clients, conservation, lanes, repository, roles, services
 from jobs.clients import collection, redis
 from jobs.repository import Lane
 from tests.web.actors import submitted
@@ -127,19 +128,73 @@ def test_repair_has_nothing_to_do_where_nothing_was_submitted() -> None:
     assert "No queue is known yet" in run("repair")[0]
 
 
+@pytest.fixture
+def no_pauses(monkeypatch: pytest.MonkeyPatch, settings: Any) -> None:
+    monkeypatch.setattr(conservation, "PAUSES", (0.0,))
+    settings.WORKER_HEARTBEAT_SECONDS = 0
+
+
+def rows(out: str) -> list[list[int]]:
+    """The numbers of each check of an audit's first table: examined, ok, waiting, wrong."""
+    table = out.partition("lanes:")[0].splitlines()[1:]
+    return [[int(number) for number in row.split()[-4:]] for row in table]
+
+
+def test_audit_of_a_healthy_system_finds_nothing(no_pauses: None) -> None:
+    submitted()
+    out, _ = run("audit")
+    assert rows(out)[:2] == [[1, 1, 0, 0]] * 2
+    assert out.endswith("Nothing is wrong.\n")
+    assert "WRONG" not in out
+
+
+def test_audit_tells_what_waits_for_repair_and_repairs_it(no_pauses: None) -> None:
+    id = forgotten()
+    out, _ = run("audit")
+    assert rows(out)[1] == [1, 0, 1, 0]
+    assert "lanes: 0 jobs in line, 1 waiting for repair, 0 in the wrong lane; 0 ids read" in out
+    assert f"waiting, pending: 1. {conservation.REPAIRED}" in out
+    out, _ = run("audit", "--repair")
+    assert "Repaired: 1 put back, 0 taken back, 0 promoted. Checked again:" in out
+    assert [str(each) for each in lanes.head(Lane("default", "high"), 9)] == [id]
+    assert rows(run("audit")[0])[1] == [1, 1, 0, 0]
+
+
+def test_audit_exits_1_for_what_is_wrong_and_repair_mends_it(no_pauses: None) -> None:
+    id = submitted()
+    repository.claim([ObjectId(id)], ObjectId())  # by a worker that nobody knows
+    out = io.StringIO()
+    with pytest.raises(CommandError, match="Wrong: 1") as raised:
+        call_command("audit", stdout=out)
+    assert raised.value.returncode == 1
+    assert rows(out.getvalue())[2] == [1, 0, 0, 1]
+    assert f"WRONG, running: 1. {conservation.STUCK}\n  for example: {id}" in out.getvalue()
+    assert "1 taken back" in run("audit", "--repair")[0]
+    assert "Nothing is wrong" in run("audit")[0]
+
+
+def test_audit_exits_by_what_is_left_after_the_repair(no_pauses: None) -> None:
+    submitted()
+    collection("jobs").update_one({}, {"$set": {"attempt": 9}})
+    with pytest.raises(CommandError, match="Wrong: 1"):
+        run("audit", "--repair")
+
+
 def test_a_command_says_what_an_outage_of_mongodb_means(no_mongodb: None) -> None:
     services._know_queue.cache_clear()
     for words in (
         ["apitoken", "ci", "--role", "viewer"],
         ["enqueue", "send_email", "--payload", MAIL],
         ["repair"],
+        ["audit"],
     ):
         with pytest.raises(CommandError, match=r"(?s)MongoDB did not answer.*MONGODB_URI"):
             run(*words)
 
 
-def test_repair_says_what_an_outage_of_redis_means(settings: Any) -> None:
+@pytest.mark.parametrize("command", ["repair", "audit"])
+def test_a_command_says_what_an_outage_of_redis_means(settings: Any, command: str) -> None:
     submitted()
     settings.REDIS_URL = "redis://127.0.0.1:1/0"
     with pytest.raises(CommandError, match=r"(?s)Redis did not answer.*safe in MongoDB"):
-        run("repair")
+        run(command)

@@ -19,6 +19,7 @@ from tests.system.faults.world import World, use_mongodb
 ROOT = Path(__file__).parents[3]
 RESULTS = ROOT / ".chaos" / "rows.jsonl"
 CHAOS = bool(os.environ.get("CHAOS"))
+SOAK = bool(os.environ.get("SOAK_JOBS"))
 SEEDS = 3 if CHAOS else 1
 ROW_SECONDS = 600
 
@@ -27,6 +28,8 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     for item in filter(_is_row, items):
         item.add_marker(pytest.mark.timeout(ROW_SECONDS))
     slow = [item for item in items if _is_row(item) and not (CHAOS or _row(item)["quick"])]
+    if not SOAK:
+        slow += [item for item in items if item.get_closest_marker("soak")]
     if slow:
         config.hook.pytest_deselected(items=slow)
         items[:] = [item for item in items if item not in slow]
@@ -66,10 +69,10 @@ def world(tmp_path: Path, nth_seed: int, request: pytest.FixtureRequest) -> Iter
     began = time.monotonic()
     world = World(tmp_path, seed)
     yield world
+    use_mongodb(**database)  # first: a client that is closed wants to tell its server
     world.close()
     settings.MONGODB_URI, settings.REDIS_URL, settings.REDIS_PREFIX = before
     settings.WORKER_LOST_SECONDS = lost
-    use_mongodb(**database)
     report = getattr(request.node, "stash_report", None)
     if report is not None and report.failed:
         for tree in world.trees:

@@ -11,6 +11,7 @@ from collections import defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from jobs import Context
 
@@ -45,26 +46,39 @@ class Execution:
 
 
 class Ledger:
-    """Reads what the executions wrote."""
+    """Reads what the executions wrote; each line once, however often it is asked."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
         path.touch()
+        self._read = 0  # bytes
+        self._found: list[Execution] = []
+        self._open: dict[tuple[str, int, int], Execution] = {}
 
     def executions(self) -> list[Execution]:
-        """Return all executions, in the order of their starts."""
-        found: list[Execution] = []
-        running: dict[tuple[str, int, int], Execution] = {}
-        for line in self.path.read_text().splitlines():
-            entry = json.loads(line)
-            key = (entry["job"], entry["claim"], entry["pid"])
-            if entry["event"] == "start":
-                running[key] = Execution(*key, entry["at"])
-                found.append(running[key])
-            else:
-                running[key].ended = entry["at"]
-                running[key].failed = entry["event"] == "fail"
-        return found
+        """Return all executions so far, in the order in which their starts were written."""
+        with self.path.open("rb") as file:
+            file.seek(self._read)
+            for line in file:
+                if not line.endswith(b"\n"):  # it is being written
+                    break
+                self._read += len(line)
+                self._note(json.loads(line))
+        return self._found
+
+    def _note(self, entry: dict[str, Any]) -> None:
+        key = (entry["job"], entry["claim"], entry["pid"])
+        if entry["event"] == "start":
+            self._open[key] = Execution(*key, entry["at"])
+            self._found.append(self._open[key])
+        else:
+            execution = self._open.pop(key)
+            execution.ended, execution.failed = entry["at"], entry["event"] == "fail"
+
+    def running(self) -> list[Execution]:
+        """Return the executions that have not ended; those of dead processes among them."""
+        self.executions()
+        return list(self._open.values())
 
     def by_job(self) -> dict[str, list[Execution]]:
         """Return the executions of each job, in the order of their starts."""

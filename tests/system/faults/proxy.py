@@ -4,6 +4,7 @@ import socket
 import struct
 import threading
 import time
+from collections import Counter
 from contextlib import suppress
 
 LINGER_NOT = struct.pack("ii", 1, 0)  # closing sends a reset
@@ -16,7 +17,10 @@ class Proxy:
         self.target = target
         self.delay = 0.0  # seconds, before each reply
         self.replies = 0  # chunks that came back from the server
-        self._cut_at = 0
+        self.cut: Counter[bytes] = Counter()  # replies dropped, by what `cut_reply` was told
+        self._cutting: dict[bytes, int] = {}  # how many replies until the one to drop
+        self._asked: dict[socket.socket, bytes] = {}  # the last request of each connection
+        self.lost: list[bytes] = []  # how the requests began whose replies were dropped
         self._open = threading.Event()
         self._open.set()
         self._refusing = False
@@ -32,7 +36,8 @@ class Proxy:
 
     def heal(self) -> None:
         """Behave again."""
-        self._refusing, self.delay, self._cut_at = False, 0.0, 0
+        self._refusing, self.delay = False, 0.0
+        self._cutting.clear()
         self._open.set()
 
     def refuse(self) -> None:
@@ -47,10 +52,18 @@ class Proxy:
         for pair in pairs:
             _close(*pair)
 
-    def cut_reply(self, n: int) -> None:
-        """Drop the n-th reply from now on (1: the next), and its connection with it, once."""
+    def cut_reply(self, n: int, to: bytes = b"") -> None:
+        """Drop the n-th reply from now on (1: the next), and its connection with it, once.
+
+        Only replies to requests that contain `to` are counted; each `to` has a count of its own.
+        """
         with self._lock:
-            self._cut_at = self.replies + n
+            self._cutting[to] = n
+
+    @property
+    def waits_to_cut(self) -> bool:
+        """Whether a reply is still to be dropped."""
+        return bool(self._cutting)
 
     def close(self) -> None:
         """Stop listening; close everything."""
@@ -90,17 +103,27 @@ class Proxy:
         with suppress(OSError):
             while data := source.recv(65536):
                 self._open.wait()
-                if replies and self._cuts():
+                if not replies:
+                    self._asked[sink] = data
+                elif self._cuts(self._asked.get(source, b"")):
                     break
                 if replies and self.delay:
                     time.sleep(self.delay)
                 sink.sendall(data)
+        self._asked.pop(source if replies else sink, None)
         _close(source, sink)
 
-    def _cuts(self) -> bool:
+    def _cuts(self, request: bytes) -> bool:
         with self._lock:
             self.replies += 1
-            return self.replies == self._cut_at
+            for told in [told for told in self._cutting if told in request]:
+                self._cutting[told] -= 1
+            due = [told for told, left in self._cutting.items() if left <= 0]
+            self.cut.update(due)
+            self.lost += [request[:80]] * bool(due)
+            for told in due:
+                del self._cutting[told]
+            return bool(due)
 
 
 def _close(*sockets: socket.socket) -> None:

@@ -153,6 +153,17 @@ class Mongod(Server):
             return bool(self.command("hello")["isWritablePrimary"])
         return False
 
+    def state(self) -> str:
+        """PRIMARY, SECONDARY, ROLLBACK, …; empty: it does not answer."""
+        with contextlib.suppress(PyMongoError):
+            status = self.command("replSetGetStatus")
+            return str(next(m["stateStr"] for m in status["members"] if m.get("self")))
+        return ""
+
+    def wait_for(self, state: str) -> None:
+        """Wait until it is PRIMARY, SECONDARY, …"""
+        wait_until(lambda: self.state() == state, 2 * READY_SECONDS, f"the member is {state}")
+
 
 class ReplicaSet:
     """One to three members. `uri` names all of them."""
@@ -167,14 +178,16 @@ class ReplicaSet:
         self.members[0].command("replSetInitiate", {"_id": "rs0", "members": members})
         self.wait_for_primary()
 
-    def wait_for_primary(self, seconds: float = READY_SECONDS) -> Mongod:
+    def wait_for_primary(
+        self, seconds: float = READY_SECONDS, *, without: Mongod | None = None
+    ) -> Mongod:
         """Return the member that takes writes, once there is one."""
-        wait_until(lambda: self._primary() is not None, seconds, "there is a primary")
-        primary = self._primary()
-        return primary if primary else self.wait_for_primary(seconds)
+        found: Mongod = wait_until(lambda: self._primary(without), seconds, "there is a primary")
+        return found
 
-    def _primary(self) -> Mongod | None:
-        running = [m for m in self.members if m.process and m.process.poll() is None]
+    def _primary(self, without: Mongod | None) -> Mongod | None:
+        members = [member for member in self.members if member is not without]
+        running = [m for m in members if m.process and m.process.poll() is None]
         return next((member for member in running if member.writable()), None)
 
     def step_down(self, seconds: int = 10) -> None:

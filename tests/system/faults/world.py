@@ -9,8 +9,9 @@ import signal
 import sys
 import time
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -68,6 +69,7 @@ class World:
         self.mongo = ReplicaSet(folder)
         self.redis = Redis(folder / "redis")
         self.database = f"f_{ObjectId()}"
+        self.also = ExitStack()  # what else ends with it
 
     # --- starting and ending
 
@@ -117,6 +119,7 @@ class World:
         return tree
 
     def close(self) -> None:
+        self.also.close()
         for tree in self.trees:
             tree.signal(signal.SIGCONT) if tree.process.poll() is None else None
             tree.kill()
@@ -135,14 +138,16 @@ class World:
         self.accepted += ids
         return ids
 
-    def try_submit(self, count: int, pause: float = 0.0, **chosen: Any) -> list[str]:
+    def try_submit(
+        self, count: int, pause: float = 0.0, at_once: int = 1, **chosen: Any
+    ) -> list[str]:
         """Enqueue one at a time while a store may be away; what raised is counted, not repeated."""
         ids: list[str] = []
         for _ in range(count):
             try:
-                ids += self.submit(1, **chosen)
+                ids += self.submit(at_once, **chosen)
             except StoreDown:
-                self.refused += 1
+                self.refused += at_once
             time.sleep(pause)
         return ids
 
@@ -155,7 +160,7 @@ class World:
 
     def busy(self, tree: Tree) -> "Victim | None":
         """Return a worker of this tree that is in the middle of a job; `None`: none is."""
-        running = {e.pid: e.job for e in self.ledger.executions() if e.ended is None}
+        running = {e.pid: e.job for e in self.ledger.running()}
         busy = [p for p in tree.children("taskqueue: worker") if p.pid in running]
         if not busy:
             return None
@@ -184,6 +189,13 @@ class World:
         start = wait_until(lambda: self.ledger.first_start_after(fault.at), 120, name)
         self.figures[name] = max(round(start - fault.at, 2), self.figures.get(name, 0.0))
         return float(start - fault.at)
+
+    def longest_pause(self, fault: Fault, name: str) -> float:
+        """Return the longest time without a start since a fault; to be asked while jobs wait."""
+        starts = sorted(e.started for e in self.ledger.executions() if e.started > fault.at)
+        pause = max(b - a for a, b in pairwise([fault.at, *starts, time.monotonic()]))
+        self.figures[name] = max(round(pause, 2), self.figures.get(name, 0.0))
+        return pause
 
     def settle(self, seconds: float = 120) -> float:
         """Wait until every accepted job has ended and the lanes are empty; return how long."""
