@@ -258,8 +258,10 @@ RULES = [
     ),
     Rule(
         [State.RETRYING],
-        "A retrying job has used up an attempt, and has another.",
-        lambda job: 1 <= job["attempt"] < job["max_attempts"],
+        "A retrying job has used up an attempt or crashed twice, and has an attempt left.",
+        lambda job: (
+            (job["attempt"] >= 1 or job["crashes"] >= 2) and job["attempt"] < job["max_attempts"]
+        ),
     ),
     Rule(
         ALIVE,

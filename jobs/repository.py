@@ -5,11 +5,12 @@ job must belong to. Nothing matched means that somebody else was first: a normal
 """
 
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from functools import wraps
+from operator import attrgetter
 from typing import Any, ParamSpec, TypeVar
 
 import pymongo
@@ -34,6 +35,7 @@ from jobs.states import REQUEUEABLE, WAITING, State, sources
 
 P = ParamSpec("P")
 R = TypeVar("R")
+C = TypeVar("C", bound="ClaimedJob | End")
 
 KEPT_ATTEMPTS = 50  # the newest; a job requeued for ever must not outgrow a document
 INSERT_SECONDS = 10.0  # a caller waits no longer, where a transaction alone may go on for 120 s
@@ -306,18 +308,19 @@ def record(worker: ObjectId, ends: Sequence[End]) -> list[End]:
     end twice is harmless, so a lost reply is answered by writing again.
     """
     jobs = collection("jobs")
-    ids = [end.id for end in ends]
-    mine = {
-        **_from(*{end.status for end in ends}, only=[State.RUNNING]),
-        **_held(worker, {end.id: end.claim for end in ends}),
-    }
+    newest = _newest(ends)
+    guard = _from(*{end.status for end in newest.values()}, only=[State.RUNNING])
     moment = time.monotonic()
-    written = jobs.update_many(mine, _ending(ids, [_as_literal(end, moment) for end in ends]))
+    literals = [_as_literal(end, moment) for end in newest.values()]
+    written = jobs.update_many(
+        {**guard, **_held(worker, newest.values())}, _ending(list(newest), literals)
+    )
     if written.matched_count == len(ends):
         return []
     # The outcome tells an end of our own, written before its reply was lost, from that of a
     # steward who took the same claim for lost.
-    recorded = jobs.find({"_id": {"$in": ids}}, {"attempts.claim": 1, "attempts.outcome": 1})
+    fields = {"attempts.claim": 1, "attempts.outcome": 1}
+    recorded = jobs.find({"_id": {"$in": list(newest)}}, fields)
     known = {
         (job["_id"], attempt["claim"], attempt["outcome"])
         for job in recorded
@@ -326,10 +329,16 @@ def record(worker: ObjectId, ends: Sequence[End]) -> list[End]:
     return [end for end in ends if (end.id, end.claim, end.outcome) not in known]
 
 
-def _held(worker: ObjectId, claims: Mapping[ObjectId, int]) -> Document:
+def _newest(claimed: Iterable[C]) -> dict[ObjectId, C]:
+    """Return each job's newest claim: a zombie may end a job beside its successor."""
+    return {one.id: one for one in sorted(claimed, key=attrgetter("claim"))}
+
+
+def _held(worker: ObjectId, claimed: Iterable[ClaimedJob | End]) -> Document:
     """The guard of what is done under a claim: these jobs, this worker, these very claims."""
-    ids = list(claims)
-    same_claim = {"$eq": ["$claim", _looked_up(ids, list(claims.values()))]}
+    newest = _newest(claimed)
+    ids = list(newest)
+    same_claim = {"$eq": ["$claim", _looked_up(ids, [one.claim for one in newest.values()])]}
     return {"_id": {"$in": ids}, "worker": worker, "$expr": same_claim}
 
 
@@ -400,8 +409,7 @@ def give_back(worker: ObjectId, jobs: Iterable[ClaimedJob] | None = None) -> lis
 
     The jobs keep their place in line. Returns what was given back, for the head of the lanes.
     """
-    mine = {"worker": worker} if jobs is None else _held(worker, {j.id: j.claim for j in jobs})
-    return _give_back(mine)
+    return _give_back({"worker": worker} if jobs is None else _held(worker, jobs))
 
 
 @durable
@@ -477,9 +485,8 @@ def _move_all(
 ) -> list[Hint]:
     """Move all that the guarded `selection` finds. Returns where each of them stands.
 
-    The write repeats the guard, so whoever moved a job in between wins; such a job is still in the
-    answer, and its hint dies at the claim guard. After a lost reply the write's token tells what
-    it had moved.
+    The write repeats the guard, so whoever moved a job in between wins. Then, and after a lost
+    reply, the write's token tells what it has moved.
     """
     jobs = collection("jobs")
     found = list(
@@ -491,11 +498,12 @@ def _move_all(
     these = {"_id": {"$in": [document["_id"] for document in found]}}
     move = [{"$set": {**changes, "batch": token}}]
     try:
-        moved = jobs.update_many({**selection, **these}, move).modified_count
+        if jobs.update_many({**selection, **these}, move).modified_count == len(found):
+            return [_hint(document) for document in found]
     except AutoReconnect:
         jobs.update_many({**selection, **these}, move)
-        moved = jobs.count_documents({**these, "batch": token})
-    return [_hint(document) for document in found] if moved else []
+    moved = {document["_id"] for document in jobs.find({**these, "batch": token}, {"_id": 1})}
+    return [_hint(document) for document in found if document["_id"] in moved]
 
 
 @durable

@@ -90,21 +90,24 @@ class Expected:
         self.new_place = True
         self.attempt = self.crashes = 0
 
-    def ended(self, outcome: str, recorded: Recorded | None = None) -> None:
+    def ended(
+        self, outcome: str, recorded: Recorded | None = None, *, shared: bool = False
+    ) -> None:
         assert self.claim not in self.ends
         self.ends[self.claim] = (outcome, recorded)
         attempts, crashes = CHARGED[outcome]
         self.attempt += attempts
         self.crashes += crashes
-        self._move(self._after(outcome))
+        self._move(self._after(outcome, shared))
         self.due = False
 
-    def _after(self, outcome: str) -> State:
+    def _after(self, outcome: str, shared: bool) -> State:
         if outcome == "completed":
             return State.COMPLETED
         if CHARGED[outcome] == CHARGED["crashed"]:
-            dead = self.crashes >= settings.JOB_MAX_CRASHES
-            return State.DEAD if dead else State.PENDING
+            if self.crashes >= settings.JOB_MAX_CRASHES:
+                return State.DEAD
+            return State.RETRYING if shared and self.crashes > 1 else State.PENDING
         return State.DEAD if self.attempt >= self.max_attempts else State.RETRYING
 
     def _move(self, target: State) -> None:

@@ -146,7 +146,7 @@ def test_a_busy_system_has_no_violation(claim, redis_client):
             services.record(WORKER, [end(job, started=time.monotonic(), ended=time.monotonic())])
             if end is services.crash:
                 lanes.push_at_head(repository.hints([job.id]))
-        services.give_back(WORKER, [job.id for job in jobs[3:]])
+        services.give_back(WORKER, jobs[3:])
         services.requeue_dead({}, actor="ada")
         services.requeue(ids[0], actor="ada")
         services.promote()

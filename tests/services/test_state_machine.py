@@ -7,6 +7,7 @@ put `@reproduce_failure(…)` on the class `Queue`.
 
 import logging
 import os
+import random
 import sys
 import time
 from collections.abc import Callable, Iterable, Sequence
@@ -47,12 +48,6 @@ SHRINK_SECONDS = 30  # to make a failure's steps few before they are told
 DRAIN_SECONDS = 10
 
 T = TypeVar("T")
-
-# Known faults of the core. Each has a failing test of its own below; whoever mends one drops that
-# test's mark and the name here, and from then on the machine looks for it too.
-LATE_END_LOOKS_ACCEPTED = True
-GIVE_BACK_IGNORES_CLAIM = True
-TWO_ENDS_OF_A_JOB_IN_A_GROUP = True
 
 QUEUES = ("default", "mail")
 LANES = lanes.in_order(QUEUES)
@@ -175,7 +170,7 @@ class Queue(RuleBasedStateMachine):
             ends = [how[0](late.job), how[1](again.job)]
             if act == "back":
                 self.give_back(worker, [late])
-            elif act == "end" or TWO_ENDS_OF_A_JOB_IN_A_GROUP:
+            elif act == "end":
                 self.record(worker, ends[:1])
             else:
                 self.record(worker, ends)
@@ -241,7 +236,7 @@ class Queue(RuleBasedStateMachine):
         lost = [job for worker in set(WORKERS) - self.live for job in self.held_by(worker)]
         assert services.reap(LOST_SECONDS) == len(lost)
         for job in lost:
-            job.ended("lost")
+            job.ended("lost", shared=True)
 
     @rule(
         worker=WORKER,
@@ -257,8 +252,9 @@ class Queue(RuleBasedStateMachine):
         services.bury(worker, "killed", running, blame=blame)
         self.live.discard(worker)
         overdue = [held for held in slots if slots[held]]
-        for job in self.still_held(overdue or slots) if blame else ():
-            job.ended("timed_out" if overdue else "crashed")
+        charged = overdue or list(slots)
+        for job in self.still_held(charged) if blame else ():
+            job.ended("timed_out" if overdue else "crashed", shared=len(charged) > 1)
         for job in self.held_by(worker):
             job.given_back()
 
@@ -404,7 +400,7 @@ class Queue(RuleBasedStateMachine):
         outcome, first = job.ends[end.claim]
         if first == recorded:
             return True if end.claim in list(job.ends)[-KEPT_ATTEMPTS:] else None
-        if outcome == end.outcome or LATE_END_LOOKS_ACCEPTED:
+        if outcome == end.outcome:
             return None
         return False
 
@@ -418,9 +414,8 @@ class Queue(RuleBasedStateMachine):
         return again
 
     def give_back(self, worker: ObjectId, some: list[Held]) -> None:
-        mine = [held for held in some if not self.known_fault(held)]
-        held = self.still_held(mine)
-        assert give_back(worker, mine) == len(held)
+        held = self.still_held(some)
+        assert give_back(worker, some) == len(held)
         for job in held:
             job.given_back()
 
@@ -443,11 +438,6 @@ class Queue(RuleBasedStateMachine):
     def holds(self, held: Held) -> bool:
         return self.expected[held.job.id].holds(held.worker, held.job.claim)
 
-    def known_fault(self, held: Held) -> bool:
-        job = self.expected[held.job.id]
-        again = job.holds(held.worker, job.claim) and not self.holds(held)
-        return GIVE_BACK_IGNORES_CLAIM and again
-
     def act(
         self, verb: Callable[..., None], id: ObjectId, allowed: bool, moved: Callable[[], None]
     ) -> None:
@@ -461,8 +451,8 @@ class Queue(RuleBasedStateMachine):
 
 
 def give_back(worker: ObjectId, some: Iterable[Held]) -> int:
-    """Give back under these claims. The service is not told which: a known fault."""
-    return services.give_back(worker, [held.job.id for held in some])
+    """Give back under these claims."""
+    return services.give_back(worker, [held.job for held in some])
 
 
 def register(worker: ObjectId) -> None:
@@ -477,6 +467,7 @@ def empty_the_stores() -> None:
 
 
 @pytest.mark.timeout(120 + 10 * EXAMPLES)
+@pytest.mark.timeout(1500)
 def test_no_interleaving_breaks_a_job(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -485,6 +476,7 @@ def test_no_interleaving_breaks_a_job(
     monkeypatch.setattr(repository, "KEPT_ATTEMPTS", KEPT_ATTEMPTS)
     monkeypatch.setattr(services, "REPAIR_GRACE", timedelta(0))
     monkeypatch.setattr(django_settings, "JOB_BACKOFF_SECONDS", BACKOFF_SECONDS)
+    monkeypatch.setattr(random, "uniform", lambda *_: BACKOFF_SECONDS)  # jobs that come back apart
     run_state_machine_as_test(
         Queue,
         settings=settings(
@@ -499,10 +491,9 @@ def test_no_interleaving_breaks_a_job(
     )
 
 
-# --- known faults of the core, each as small as it gets -----------------------------------------
+# --- faults that the core once had, each as small as it gets -----------------------------------
 
 
-@pytest.mark.xfail(strict=True, reason="record asks for the claim alone: LATE_END_LOOKS_ACCEPTED")
 def test_a_late_end_of_a_claim_that_was_recorded_as_lost_is_refused() -> None:
     services.enqueue("echo", {})
     (zombie,) = claim_pending(WORKERS[0])
@@ -510,7 +501,6 @@ def test_a_late_end_of_a_claim_that_was_recorded_as_lost_is_refused() -> None:
     assert services.record(WORKERS[0], [completed(zombie)]) != []
 
 
-@pytest.mark.xfail(strict=True, reason="give_back knows no claim: GIVE_BACK_IGNORES_CLAIM")
 def test_giving_back_under_an_old_claim_leaves_the_new_one_alone() -> None:
     id = services.enqueue("echo", {})
     (old,) = claim_pending(WORKERS[0])
@@ -521,7 +511,6 @@ def test_giving_back_under_an_old_claim_leaves_the_new_one_alone() -> None:
     assert services.record(WORKERS[0], [completed(new)]) == []
 
 
-@pytest.mark.xfail(strict=True, reason="a group looks up one end a job: the first one wins")
 def test_a_late_end_does_not_hide_the_true_one_in_the_same_group() -> None:
     """After it, nobody would ever end the job: its worker lives, and holds it for good."""
     id = services.enqueue("echo", {})
@@ -532,7 +521,6 @@ def test_a_late_end_does_not_hide_the_true_one_in_the_same_group() -> None:
     assert stored(id)["status"] == "completed"
 
 
-@pytest.mark.xfail(strict=True, reason="claim repeats under another batch token")
 def test_a_claim_whose_answer_was_not_read_is_not_lost(monkeypatch: pytest.MonkeyPatch) -> None:
     """The write took the job; the read after it broke. A live worker holds what it never got."""
     services.enqueue("echo", {})
@@ -551,7 +539,6 @@ def test_a_claim_whose_answer_was_not_read_is_not_lost(monkeypatch: pytest.Monke
     assert [job.id for job in claimed] == pending
 
 
-@pytest.mark.xfail(strict=True, reason="_move_all answers with what it found, not what it moved")
 def test_two_bulk_requeues_of_the_same_set_count_each_job_once(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
