@@ -87,7 +87,7 @@ def _documents(ids: Iterable[str]) -> "Jobs":
 FIELDS = dict.fromkeys(
     (
         *("status", "error", "type", "tags", "attempt", "max_attempts", "crashes"),
-        *("attempts.claim", "attempts.outcome"),
+        *("attempts.claim", "attempts.outcome", "result.claim"),
     ),
     1,
 )
@@ -114,8 +114,8 @@ def _unproven(wanted: list[str], jobs: Jobs, runs: Runs, allowed: Allowed) -> It
         ended = {e.claim for e in runs.get(id, []) if e.ended and not e.failed}
         if not claims or claims[-1] not in ended:
             yield f"{id} is completed under claim {claims}, but the ledger has ends {ended}"
-        elif job["type"] == "work" and (job["result"] or {}).get("claim") != claims[-1]:
-            yield f"{id} is completed under claim {claims[-1]}, but its result is {job['result']}"
+        elif job["type"] == "work" and (job.get("result") or {}).get("claim") != claims[-1]:
+            yield f"{id} is completed under claim {claims[-1]}, but its result is of another"
 
 
 def _ended_twice(wanted: list[str], jobs: Jobs, runs: Runs, allowed: Allowed) -> Iterable[str]:

@@ -56,10 +56,10 @@ def test_a_worker_dies(world: World) -> None:
     killed: list[str] = []  # each once: three crashes would be the end of a job
     for _ in range(5):
         wait_until(lambda: len(tree.children(WORKER)) == 3, 30, "three workers live")
-        victim = wait_until(lambda k=killed: held_still(world, tree, k), 30, "a worker runs a job")
+        victim = wait_until(partial(held_still, world, tree, killed), 30, "a worker runs a job")
         fault = world.fault()
         victim.process.send_signal(signal.SIGKILL)
-        killed += victim.jobs
+        killed.extend(victim.jobs)
         assert world.runs_again(victim.jobs, fault, "killed worker's job starts again (s)") <= 5
     world.settle()
     world.check()
