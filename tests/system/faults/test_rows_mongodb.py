@@ -119,7 +119,7 @@ def _rolled_back(member: Mongod, database: str, ids: list[ObjectId]) -> None:
 def test_the_primary_is_killed(world: World) -> None:
     world.start(nodes=3)
     world.tree()
-    world.submit(2500, seconds=0.02)
+    world.submit(1500, seconds=0.02)
     for _ in range(2):
         fault, primary = world.fault(), world.mongo.wait_for_primary()
         primary.kill()
@@ -143,7 +143,7 @@ def test_the_primary_is_killed(world: World) -> None:
 def test_the_primary_is_paused(world: World) -> None:
     world.start(nodes=3)
     world.tree()
-    world.submit(2500, seconds=0.02)
+    world.submit(1500, seconds=0.02)
     primary, fault = world.mongo.wait_for_primary(), world.fault()
     primary.pause()
     with background(lambda: world.try_submit(1, pause=0.2)):
