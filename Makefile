@@ -20,7 +20,7 @@ lint: $(READY) ## ruff and mypy --strict
 
 chaos: $(READY) ## Every fault of the matrix, three seeds each; writes docs/reliability.md (an hour)
 	@rm -f .chaos/rows.jsonl
-	@CHAOS=1 CHAOS_EXAMPLES=300 .venv/bin/python -m pytest -n 2 --dist worksteal \
+	@CHAOS=1 CHAOS_EXAMPLES=300 .venv/bin/python -m pytest -n 3 --dist worksteal \
 	  tests/system/faults tests/services/test_state_machine.py; code=$$?; \
 	  .venv/bin/python -m tests.system.faults.report; exit $$code
 
