@@ -32,7 +32,8 @@ bench: $(READY) ## Measure jobs per second on this machine
 	@exec .venv/bin/python -m benchmarks.bench
 
 peers: $(READY) .peers/.ready ## The same faults on Celery, RQ, Dramatiq, BullMQ and here (ROWS=1,2 PEERS=rq)
-	@exec .venv/bin/python -m tests.system.peers.run --rows "$(ROWS)" --peers "$(PEERS)"
+	@.venv/bin/python -m tests.system.peers.run --rows "$(ROWS)" --peers "$(PEERS)"
+	@.venv/bin/python -m tests.system.faults.report
 
 clean: ## Remove .venv and caches; .data stays
 	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache

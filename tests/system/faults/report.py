@@ -42,11 +42,20 @@ row says otherwise. A *control* takes a guard away and passes when the harness n
 """
 
 
+PEERS = """
+## The same faults on other queues
+
+By the same kind of harness (`make peers`), three worker processes each, jobs of 50 to 200 ms. Where
+Redis is the store of a queue, losing Redis is losing the jobs: rows 12 and 13 say no more than
+that. Each queue is used as its own documentation advises, with what it has for reliability on.
+"""
+
+
 def render(runs: list[Run], soak: Run | None, peers: str) -> str:
     """Return the document."""
     parts = [HEAD, _verdict(runs), _table(runs), _figures(runs)]
     parts += [_soak(soak)] if soak else []
-    parts += [peers] if peers else []
+    parts += [f"{PEERS}\n{peers}"] if peers else []
     return "\n".join(part.rstrip() + "\n" for part in parts)
 
 
@@ -106,9 +115,15 @@ def _figures(runs: list[Run]) -> str:
     for (number, _), of in _grouped(runs):
         names = dict.fromkeys(name for run in of for name in run["figures"] if name not in COUNTS)
         for name in names:
-            values = [str(run["figures"].get(name, "-")) for run in of]
+            values = [_plain(run["figures"].get(name, "-")) for run in of]
             lines.append(f"- {number}, {of[0]['fault']}: {name}: {', '.join(values)}")
     return "\n".join(lines)
+
+
+def _plain(value: Any) -> str:
+    if isinstance(value, dict):
+        return " ".join(f"{name} {number}" for name, number in value.items())
+    return f"{len(value)} of them" if isinstance(value, list) else str(value)
 
 
 def _soak(soak: Run) -> str:

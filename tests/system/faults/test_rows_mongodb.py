@@ -20,7 +20,7 @@ from jobs.errors import IllegalMove, StoreDown
 from tests.system.faults.proxy import Proxy
 from tests.system.faults.stores import Mongod, wait_until
 from tests.system.faults.web import Web
-from tests.system.faults.world import World, background
+from tests.system.faults.world import World, background, cannot_run
 
 row = pytest.mark.row
 
@@ -338,7 +338,7 @@ def test_a_tree_is_cut_off(world: World) -> None:
     uri = f"mongodb://127.0.0.1:{proxy.port}/{world.database}?directConnection=true"
     cut_off = world.tree(MONGODB_URI=uri)
     pids = {worker.pid for worker in cut_off.children("taskqueue: worker")}
-    held = world.submit(3, seconds=4)
+    held = world.submit(3, seconds=15)  # longer than it takes the other tree to start
     wait_until(lambda: len(world.ledger.executions()) == 3, 30, "its three workers are busy")
     world.tree()
     proxy.hold()
@@ -416,7 +416,7 @@ def _small_disk(folder: Path) -> Iterator[Path]:
     options = ["-t", "tmpfs", "-o", "size=400m", "tmpfs", str(folder)]
     mounted = subprocess.run(["mount", *options], capture_output=True, text=True)
     if mounted.returncode:
-        pytest.fail(f"This row needs the right to mount a tmpfs (root): {mounted.stderr}")
+        cannot_run(f"needs the right to mount a tmpfs (root): {mounted.stderr}")
     try:
         yield folder
     finally:

@@ -10,7 +10,7 @@ import pytest
 from bson import ObjectId
 from django.conf import settings
 
-from jobs import clients, lanes
+from jobs import clients, lanes, services
 from jobs.clients import collection
 from tests.system.conftest import Tree
 from tests.system.faults.conftest import CHAOS
@@ -202,10 +202,12 @@ def _lose_one_of_each(world: World, ours: Proxy, theirs: Proxy) -> None:
     for command in (b"EVALSHA", b"BRPOP", b"LRANGE"):
         theirs.cut_reply(rng.randint(1, 8), to=command)
     world.submit(30)
-    for _ in range(15):
+
+    def all_cut() -> bool:
         world.submit(1)
-        time.sleep(rng.random() / 10)
-    wait_until(lambda: not (ours.waits_to_cut or theirs.waits_to_cut), 60, "all replies are cut")
+        return not (ours.waits_to_cut or theirs.waits_to_cut)
+
+    wait_until(all_cut, 60, "all replies are cut", every=0.05)
 
 
 # --- 16, 17, 20: the connections
@@ -359,11 +361,15 @@ def test_redis_is_full(world: World) -> None:
         client.flushall()
         client.config_set("maxmemory", "1300kb")
         client.config_set("maxmemory-policy", "allkeys-lru")
+        services.pause("default", actor="test")
+        time.sleep(2)  # the workers know by then
         noops += _overfill(world, "with allkeys-lru")
+        services.resume("default", actor="test")
         world.settle(240)
-        world.figures["lanes evicted"] = client.info("stats")["evicted_keys"]  # type: ignore[index]
+        evicted = client.info("stats")["evicted_keys"]  # type: ignore[index]
+    world.figures["lanes evicted"] = evicted
     world.check(crashes=False, unledgered=frozenset(noops))
-    assert world.figures["lanes evicted"] > 0
+    assert evicted > 0
 
 
 def _fill(world: World, leave: int) -> None:

@@ -16,7 +16,7 @@ from jobs import repository
 from jobs.clients import collection
 from tests.system.conftest import Tree
 from tests.system.faults.conftest import CHAOS
-from tests.system.faults.world import World
+from tests.system.faults.world import World, cannot_run
 
 row = pytest.mark.row
 LATE_SECONDS = 5.0  # on a machine that runs other things too
@@ -35,7 +35,7 @@ ZONES = {
 def libfaketime() -> Path:
     """The library that `apt-get install faketime` brings; the row fails where it is missing."""
     if not shutil.which("faketime"):
-        pytest.fail("faketime is missing: apt-get install faketime")
+        cannot_run("needs faketime: apt-get install faketime")
     return next(Path("/usr/lib").glob("*/faketime/libfaketime.so.1"))
 
 

@@ -20,7 +20,7 @@ from tests.system.faults.invariants import Violation
 from tests.system.faults.memory import memory_limit
 from tests.system.faults.stores import wait_until
 from tests.system.faults.sweep import sweep
-from tests.system.faults.world import QUICK, Fault, Victim, World, background
+from tests.system.faults.world import QUICK, Fault, Victim, World, background, cannot_run
 from workers import crash_points
 
 row = pytest.mark.row
@@ -218,7 +218,7 @@ def test_out_of_memory(world: World) -> None:
             world.figures["killed by the kernel"] = kills = limit.kills
             world.check(dead=frozenset(gluttons))
     except OSError as error:
-        pytest.skip(f"needs a memory control group, v1 or v2, that this user may make: {error}")
+        cannot_run(f"needs a memory control group, v1 or v2, that this user may make: {error}")
     assert kills >= 6
     assert_worker_lost(gluttons)
     assert_nothing_charged(neighbours)
