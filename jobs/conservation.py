@@ -601,7 +601,7 @@ def _counters() -> Check:
 MOVING = "These move faster than they can be compared; look again when less is going on."
 UNTRUE = (
     "The pages, the API and /metrics show other numbers than there are jobs; no job is concerned. "
-    "After a crash of MongoDB, `db.jobs.validate()` in its shell corrects its total."
+    "After a crash of MongoDB they are put right within a minute; `db.jobs.validate()` does it too."
 )
 
 

@@ -4,6 +4,7 @@ import base64
 import binascii
 import time
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
@@ -13,6 +14,7 @@ from bson.errors import InvalidId
 from django.conf import settings
 from django.core import signing
 from django.db.models import QuerySet
+from pymongo.errors import ExecutionTimeout
 
 from jobs import registry, repository
 from jobs.clients import collection
@@ -24,6 +26,7 @@ from jobs.states import State
 
 PAGE_SIZE = 50
 MAX_PAGE_SIZE = 200
+RECOUNT_SECONDS = 10.0  # how long a total may be off after a crash of MongoDB
 SNAPSHOT_SECONDS = 1.0  # viewers within that time share one set of counts
 LARGE = ("payload", "result", "attempts")  # a list leaves them in MongoDB until they are asked for
 QUERY_MILLISECONDS = 5_000  # a question may not hold up the store for longer
@@ -180,11 +183,43 @@ class _Snapshot:
 _snapshot = _Snapshot()
 
 
+class _Drift:
+    """By how much MongoDB's own total is off: a crash of its leaves it wrong until it is counted.
+
+    Counted now and then; what moved during the count is no drift.
+    """
+
+    def __init__(self) -> None:
+        self.due = float("-inf")
+        self.known = 0
+
+    def jobs(self) -> int:
+        """Return how many jobs there are beyond MongoDB's own total."""
+        if time.monotonic() > self.due:
+            started = time.monotonic()
+            with suppress(ExecutionTimeout):  # too many to count: the total stays an estimate
+                self._count()
+            took = time.monotonic() - started
+            self.due = time.monotonic() + max(RECOUNT_SECONDS, 30 * took)
+        return self.known
+
+    def _count(self) -> None:
+        jobs = collection("jobs")
+        before = jobs.estimated_document_count()
+        exact = jobs.count_documents({}, hint="_id_", maxTimeMS=QUERY_MILLISECONDS)
+        after = jobs.estimated_document_count()
+        low, high = sorted((exact - before, exact - after))
+        self.known = min(max(self.known, low), high)
+
+
+_drift = _Drift()
+
+
 def stats() -> Stats:
     """Return the counts of jobs by state and by lane, at most a second old.
 
     No count reads a job: what is not completed is counted in the index of its state, all jobs by
-    MongoDB's own total, and the completed ones are the difference.
+    MongoDB's own total, put right now and then, and the completed ones are the difference.
     """
     if _snapshot.stats is None or time.monotonic() > _snapshot.until:
         started = time.monotonic()
@@ -210,7 +245,7 @@ def _count() -> Stats:
         for state in State
         if state is not State.COMPLETED
     }
-    total = max(jobs.estimated_document_count(), sum(counts.values()))
+    total = max(jobs.estimated_document_count() + _drift.jobs(), sum(counts.values()))
     counts[State.COMPLETED.value] = total - sum(counts.values())
     by_status = {state.value: counts[state.value] for state in State}
     return Stats(repository.now(), total, by_status, _lane_depths())

@@ -2,6 +2,7 @@ from datetime import timedelta
 
 import pytest
 from bson import ObjectId
+from pymongo.collection import Collection
 
 from jobs import repository, selectors, services
 from jobs.clients import collection, mongo
@@ -147,3 +148,14 @@ def test_mongodb_deletes_what_has_expired_and_nothing_else():
     indexes = {index["name"]: index for index in mongo()["jobs"].list_indexes()}
     assert indexes["expiry"]["expireAfterSeconds"] == 0
     assert indexes["expiry"]["partialFilterExpression"] == {"expire_at": {"$type": "date"}}
+
+
+def test_a_total_that_a_crash_left_wrong_is_put_right(monkeypatch):
+    set_status(fill(5), "completed")
+    told = Collection.estimated_document_count
+    monkeypatch.setattr(Collection, "estimated_document_count", lambda self: told(self) - 3)
+    selectors.forget_stats()
+    assert selectors.stats().by_status["completed"] == 5
+    collection("jobs").delete_one({})
+    selectors.forget_stats()
+    assert selectors.stats().total == 4

@@ -10,6 +10,7 @@ S  it settles: lanes empty, nothing running, no orphan process
 C  the counters shown equal MongoDB's
 """
 
+import time
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
@@ -163,14 +164,24 @@ def _unsettled() -> Iterable[str]:
                 yield f"{length} ids are in {lane}"
 
 
-def _miscounted() -> Iterable[str]:
+def _miscounted() -> list[str]:
+    """A crash of MongoDB leaves its total wrong until it is counted: no wrong number may stay."""
+    deadline = time.monotonic() + 60
+    while (wrong := _miscounts()) and time.monotonic() < deadline:
+        time.sleep(1)
+    return wrong
+
+
+def _miscounts() -> list[str]:
     selectors.forget_stats()
     shown = selectors.stats().by_status
     pipeline = [{"$group": {"_id": "$status", "n": {"$sum": 1}}}]
     truth = {row["_id"]: row["n"] for row in collection("jobs").aggregate(pipeline)}
-    for status, number in shown.items():
-        if number != truth.get(status, 0):
-            yield f"{number} {status} are shown, {truth.get(status, 0)} there are"
+    return [
+        f"{number} {status} are shown, {truth.get(status, 0)} there are"
+        for status, number in shown.items()
+        if number != truth.get(status, 0)
+    ]
 
 
 CHECKS: dict[str, Callable[[list[str], Jobs, Runs, Allowed], Iterable[str]]] = {

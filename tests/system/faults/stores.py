@@ -168,14 +168,19 @@ class Mongod(Server):
 class ReplicaSet:
     """One to three members. `uri` names all of them."""
 
-    def __init__(self, folder: Path, nodes: int = 1, **options: Any) -> None:
+    def __init__(
+        self, folder: Path, nodes: int = 1, *, election_ms: int = 10_000, **options: Any
+    ) -> None:
+        self.election_ms = election_ms  # MongoDB's own default is 10 s
         self.members = [Mongod(folder / f"mongod-{n}", **options) for n in range(nodes)]
 
     def start(self) -> None:
         for member in self.members:
             member.start()
         members = [{"_id": n, "host": m.address} for n, m in enumerate(self.members)]
-        self.members[0].command("replSetInitiate", {"_id": "rs0", "members": members})
+        config = {"_id": "rs0", "members": members}
+        config["settings"] = {"electionTimeoutMillis": self.election_ms}
+        self.members[0].command("replSetInitiate", config)
         self.wait_for_primary()
 
     def wait_for_primary(

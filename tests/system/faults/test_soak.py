@@ -23,8 +23,8 @@ from tests.system.faults.report import CHAOS
 from tests.system.faults.world import World
 
 JOBS = int(os.environ.get("SOAK_JOBS") or 1_000_000)
-BATCH = 1000
-PENDING = 30_000  # the enqueuer waits while more than that are in the lanes
+BATCH = 2000
+PENDING = 60_000  # the enqueuer waits while more than that are in the lanes
 LEASE = {"WORKER_HEARTBEAT_SECONDS": "2", "WORKER_LOST_SECONDS": "12"}
 SETTLE_SECONDS = 600
 
@@ -161,7 +161,7 @@ FAULTS: dict[str, Callable[[Soak], None]] = {
 @pytest.mark.soak
 @pytest.mark.timeout(7200)
 def test_a_million_jobs_survive_a_fault_every_few_seconds(world: World) -> None:
-    world.start(nodes=3)
+    world.start(nodes=3, election_ms=2000)  # so that more time is spent working than electing
     result = Soak(world, JOBS).run()
     CHAOS.mkdir(exist_ok=True)
     (CHAOS / "soak.json").write_text(json.dumps(result, indent=2))
