@@ -56,7 +56,9 @@ def test_a_control_is_not_counted_among_the_rows() -> None:
 def test_the_last_run_of_a_row_and_seed_counts(tmp_path: Path) -> None:
     lines = tmp_path / "rows.jsonl"
     lines.write_text("\n".join(map(json.dumps, [run(result="failed"), run()])))
-    assert [each["result"] for each in report.latest(lines)] == ["passed"]
+    runs = report.latest(lines)
+    assert [each["result"] for each in runs] == ["passed"]
+    assert "1 of these runs had failed before and were repeated" in report.render(runs, None, "")
 
 
 def test_the_soak_says_what_was_done_to_it() -> None:

@@ -72,6 +72,12 @@ def _verdict(runs: list[Run]) -> str:
         f"{len(real)} runs passed, with {jobs:,} jobs: 0 lost, 0 ended twice. {noticed} of "
         f"{len(controls)} controls were noticed."
     )
+    again = [str(run["number"]) for run in runs if run.get("failed_first")]
+    if again:
+        text += (
+            f" {len(again)} of these runs had failed before and were repeated with the same seed: "
+            f"rows {', '.join(sorted(again, key=int))}."
+        )
     missing = ", ".join(str(row) for row in ROWS if row not in rows)
     return text + (f" Not run: {missing}." if missing else "")
 
@@ -143,9 +149,14 @@ def _cell(text: str) -> str:
 
 
 def latest(path: Path) -> list[Run]:
-    """Return the last run of each row, test and seed."""
+    """Return the last run of each row, test and seed; `failed_first`: an earlier one had failed."""
     lines = path.read_text().splitlines() if path.exists() else []
-    runs = {(run["number"], run["test"], run["seed"]): run for run in map(json.loads, lines)}
+    runs: dict[tuple[int, str, int], Run] = {}
+    for run in map(json.loads, lines):
+        key = (run["number"], run["test"], run["seed"])
+        before = runs.get(key, {"result": "passed"})
+        again = before.get("failed_first", False) or before["result"] != "passed"
+        runs[key] = {**run, "failed_first": again}
     return list(runs.values())
 
 
