@@ -20,6 +20,7 @@ from jobs import clients
 from jobs.errors import StoreDown
 from tests.system.conftest import Tree
 from tests.system.faults.report import CHAOS
+from tests.system.faults.stores import wait_until
 from tests.system.faults.world import World
 
 JOBS = int(os.environ.get("SOAK_JOBS") or 1_000_000)
@@ -27,6 +28,7 @@ BATCH = 2000
 PENDING = 60_000  # the enqueuer waits while more than that are in the lanes
 LEASE = {"WORKER_HEARTBEAT_SECONDS": "2", "WORKER_LOST_SECONDS": "12"}
 SETTLE_SECONDS = 600
+RECOVERY_SECONDS = 300  # a killed member replays what came since its last checkpoint
 
 
 class Soak:
@@ -140,10 +142,13 @@ class Soak:
         self.world.mongo.step_down()
 
     def kill_primary(self) -> None:
+        """Two of three must live: while one still recovers, no other is killed."""
+        members = self.world.mongo.members
+        wait_until(lambda: all(m.answers() for m in members), RECOVERY_SECONDS, "all recovered")
         primary = self.world.mongo.wait_for_primary()
         primary.kill()
         time.sleep(self.world.rng.uniform(1, 8))
-        primary.start()
+        primary.start(wait=False)
         self.world.mongo.wait_for_primary()
 
 
