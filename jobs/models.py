@@ -3,7 +3,7 @@
 Only `jobs.repository` writes a job; nothing here is saved through the ORM but tokens and the audit.
 """
 
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import ClassVar
 
 from django.conf import settings
@@ -21,6 +21,8 @@ from jobs.indexes import TTLIndex
 from jobs.registry import PRIORITIES
 from jobs.states import WAITING, State
 
+EPOCH = datetime.fromtimestamp(0, UTC)
+
 
 class Attempt(EmbeddedModel):  # type: ignore[misc]
     """One execution that ended. A crash is listed, but does not use up an attempt."""
@@ -30,6 +32,7 @@ class Attempt(EmbeddedModel):  # type: ignore[misc]
     worker = ObjectIdField()
     started_at = models.DateTimeField()
     ended_at = models.DateTimeField()
+    receipt = ObjectIdField(null=True)  # of the write that recorded it: see Receipt
     outcome = models.CharField(max_length=16)  # completed, failed, timed_out, crashed or lost
     error_type = models.CharField(max_length=200)
     error = models.TextField()
@@ -56,12 +59,13 @@ class Job(models.Model):
     claim = models.IntegerField()  # +1 per claim: the fencing token
     worker = ObjectIdField(null=True)  # who holds it, or held it last
     batch = ObjectIdField(null=True)  # the write that moved it last: finds its own jobs again
+    uncounted = models.BooleanField(null=True)  # true: it is in no tally yet
     created_at = models.DateTimeField()
     enqueued_at = models.DateTimeField()  # its place in the lane: first in, first out
     run_at = models.DateTimeField(null=True)  # when it is due, while it waits for a time
     started_at = models.DateTimeField(null=True)
     finished_at = models.DateTimeField(null=True)
-    expire_at = models.DateTimeField(null=True)  # MongoDB deletes it then; null: it stays
+    expire_at = models.DateTimeField(null=True)  # a steward deletes it then; null: it stays
     result = models.JSONField(null=True)
     result_error = models.TextField(null=True)  # why a completed job's result was not kept
     error = models.TextField(null=True)  # the last failure, in one line
@@ -96,7 +100,14 @@ class Job(models.Model):
             models.Index(fields=["type", "-id"], name="by_type"),
             # A few jobs carry tags; the others cost this index nothing.
             models.Index(fields=["tags", "-id"], name="by_tag", condition=models.Q(tags__gt="")),
-            TTLIndex(fields=["expire_at"], name="expiry"),
+            # Counting: few, and only for a moment.
+            models.Index(
+                fields=["uncounted"], name="uncounted", condition=models.Q(uncounted=True)
+            ),
+            # Deletion: whose time to be kept is over. Not MongoDB's own, which would tell no tally.
+            models.Index(
+                fields=["expire_at"], name="expired", condition=models.Q(expire_at__gt=EPOCH)
+            ),
         ]
 
     def __str__(self) -> str:
@@ -166,6 +177,53 @@ class AcceptedRequest(models.Model):
 
     def __str__(self) -> str:
         return f"request {self.id}"
+
+
+class Tally(models.Model):
+    """A part of a total or of a minute; the counts themselves are named in `jobs.tallies`."""
+
+    id = models.CharField(max_length=255, primary_key=True, db_column="_id")
+    queue = models.CharField(max_length=64)
+    priority = models.CharField(max_length=6, null=True)  # of a total
+    type = models.CharField(max_length=64, null=True)  # of a minute, as
+    minute = models.DateTimeField(null=True)
+    stripe = models.IntegerField()
+
+    objects: ClassVar[MongoManager] = MongoManager()
+
+    class Meta:
+        db_table = "tallies"
+        ordering = ["id"]
+        verbose_name_plural = "tallies"
+        indexes = [
+            models.Index(fields=["type", "minute"], name="by_minute"),
+            TTLIndex(fields=["minute"], name="minute_expiry", after=timedelta(days=14)),
+        ]
+
+    def __str__(self) -> str:
+        return f"tally {self.id}"
+
+
+class Receipt(models.Model):
+    """Which ends a worker is about to write. It is deleted when they are written and counted."""
+
+    id = ObjectIdAutoField(primary_key=True)
+    worker = ObjectIdField()
+    jobs = ArrayField(ObjectIdField())
+    claims = ArrayField(models.IntegerField())
+    statuses = ArrayField(models.CharField(max_length=9))  # where each of the jobs goes
+    new = ArrayField(ObjectIdField())  # those of the jobs that are in no tally yet
+    counted_at = models.DateTimeField(null=True)  # when a steward took it for left behind
+
+    objects: ClassVar[MongoManager] = MongoManager()
+
+    class Meta:
+        db_table = "receipts"
+        ordering = ["id"]
+        indexes = [TTLIndex(fields=["counted_at"], name="counted", after=timedelta(days=1))]
+
+    def __str__(self) -> str:
+        return f"receipt {self.id}"
 
 
 class AuditEntry(models.Model):

@@ -4,19 +4,22 @@ Every state change is one write whose filter says from where it may come (`_from
 job must belong to. Nothing matched means that somebody else was first: a normal branch.
 """
 
+import os
 import time
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from functools import wraps
+from functools import partial, wraps
+from itertools import count as counting
 from operator import attrgetter
 from typing import Any, ParamSpec, TypeVar
 
 import pymongo
 from bson import ObjectId
 from bson.errors import BSONError
-from pymongo import ASCENDING, DESCENDING
+from pymongo import ASCENDING, DESCENDING, UpdateOne
 from pymongo.client_session import ClientSession
 from pymongo.errors import (
     AutoReconnect,
@@ -27,16 +30,19 @@ from pymongo.errors import (
 )
 from pymongo.read_concern import ReadConcern
 from pymongo.read_preferences import ReadPreference
+from pymongo.write_concern import WriteConcern
 
-from jobs.clients import Document, collection, mongo
+from jobs.clients import DURABLE, Document, collection, mongo
 from jobs.errors import StoreDown, Unstorable
 from jobs.registry import Lane
 from jobs.states import REQUEUEABLE, WAITING, State, sources
+from jobs.tallies import CLAIMABLE, COLUMN, STRIPES, Changes
 
 P = ParamSpec("P")
 R = TypeVar("R")
 C = TypeVar("C", bound="ClaimedJob | End")
 
+EPOCH = datetime.fromtimestamp(0, UTC)
 KEPT_ATTEMPTS = 50  # the newest; a job requeued for ever must not outgrow a document
 INSERT_SECONDS = 10.0  # a caller waits no longer, where a transaction alone may go on for 120 s
 NOW = "$$NOW"  # MongoDB's clock, the same for every machine
@@ -67,6 +73,9 @@ class ClaimedJob:
     max_attempts: int
     crashes: int
     claim: int
+    waited_ms: float = 0.0  # in its lane
+    taken: float = 0.0  # time.monotonic() of the claim's reply
+    uncounted: bool = False  # see models.Job
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,8 +91,7 @@ class Holding:
 class End:
     """How one execution ended, to be recorded under its claim."""
 
-    id: ObjectId
-    claim: int
+    job: ClaimedJob
     status: State  # where the job goes
     outcome: str  # how the execution ended: see models.Attempt
     consumed: int = 1  # attempts used up: 0 for a crash
@@ -98,6 +106,26 @@ class End:
     error: str | None = None
     traceback: str = ""
     size: int = 0  # bytes that this end adds to its document
+
+    @property
+    def id(self) -> ObjectId:
+        return self.job.id
+
+    @property
+    def claim(self) -> int:
+        return self.job.claim
+
+    @property
+    def ran_ms(self) -> float | None:
+        """Milliseconds from start to end; `None`: unknown."""
+        return None if self.started is None else (self.ended - self.started) * 1000
+
+    @property
+    def waited_ms(self) -> float | None:
+        """Milliseconds from when it could be claimed to its start; `None`: unknown."""
+        if self.started is None:
+            return None
+        return self.job.waited_ms + (self.started - self.job.taken) * 1000
 
 
 @contextmanager
@@ -170,6 +198,271 @@ def now() -> datetime:
     return _clock.now()
 
 
+# --- Counting ---------------------------------------------------------------------------------
+
+
+def _counted(move: Callable[[ClientSession], Changes]) -> None:
+    """Move jobs and say by how many, in one transaction: both are written, or neither."""
+    stripes = counting(os.getpid())  # others are likely to use another one; after a conflict, we do
+
+    def transaction(session: ClientSession) -> None:
+        changes = move(session)
+        minute = _clock.now().replace(second=0, microsecond=0)
+        additions = changes.additions(minute, next(stripes) % STRIPES)
+        if writes := [UpdateOne(name, {"$inc": more}, upsert=True) for name, more in additions]:
+            collection("tallies").bulk_write(writes, ordered=False, session=session)
+
+    with mongo().client.start_session() as session:
+        session.with_transaction(
+            transaction,
+            read_concern=ReadConcern("snapshot"),
+            write_concern=DURABLE,
+            read_preference=ReadPreference.PRIMARY,
+        )
+
+
+def _moved(found: Iterable[Document], target: State) -> Changes:
+    """Count jobs, read as `PLACE`, that go from where they are to another state."""
+    changes = Changes()
+    for document in found:
+        changes.left(
+            _lane(document), State(document["status"]), document["type"], _is_new(document)
+        )
+        changes.entered(_lane(document), target)
+    return changes
+
+
+def _is_new(document: Document) -> bool:
+    return bool(document.get("uncounted"))
+
+
+PLACE = dict.fromkeys(("queue", "priority", "type", "status", "uncounted"), 1)
+
+
+@durable
+def count_new(limit: int) -> int:
+    """Count jobs that were stored without being counted, the oldest first. Returns how many."""
+    jobs = collection("jobs")
+    # What is running is counted with its end.
+    new = {"uncounted": True, "status": {"$in": [State.PENDING, State.SCHEDULED]}}
+    found: list[Document] = []
+    if jobs.find_one(new, {"_id": 1}) is None:
+        return 0
+
+    def add(session: ClientSession) -> Changes:
+        found[:] = jobs.find(new, PLACE, session=session).sort("_id", ASCENDING).limit(limit)
+        changes = Changes()
+        for document in found:
+            changes.accepted(document["queue"], document["type"])
+            changes.entered(_lane(document), State(document["status"]))
+        if found:
+            these = {"_id": {"$in": [document["_id"] for document in found]}}
+            jobs.update_many(these, {"$unset": {"uncounted": ""}}, session=session)
+        return changes
+
+    _counted(add)
+    return len(found)
+
+
+# A group of ends is one update outside of any transaction: in one, MongoDB 6 reads its catalogue
+# again for every document, which takes as long as the update. So a receipt says what is about to be
+# written. It goes with the count, in one transaction; one that is left behind is counted later.
+
+
+def _open_receipt(worker: ObjectId, ends: Sequence[End]) -> ObjectId:
+    receipt = ObjectId()
+    # Not durable by itself: the ends that come after it are, and MongoDB keeps the order.
+    collection("receipts").with_options(write_concern=WriteConcern(w=1)).insert_one(
+        {
+            "_id": receipt,
+            "worker": worker,
+            "jobs": [end.id for end in ends],
+            "claims": [end.claim for end in ends],
+            "statuses": [end.status.value for end in ends],
+            "new": [end.id for end in ends if end.job.uncounted],
+            "counted_at": None,
+        }
+    )
+    return receipt
+
+
+def _close_receipt(receipt: ObjectId, ends: Sequence[End], session: ClientSession) -> Changes:
+    changes = Changes()
+    receipts = collection("receipts")
+    mine = {"_id": receipt, "counted_at": None}
+    deleted = receipts.delete_one(mine, session=session).deleted_count
+    if not deleted and receipts.find_one({"_id": receipt}, session=session):
+        return changes  # a steward took it for left behind, and counted these ends
+    for end in ends:
+        job, lane = end.job, end.job.lane
+        changes.left(lane, State.RUNNING, job.type, job.uncounted)
+        changes.entered(lane, end.status)
+        changes.ended(lane.queue, job.type, end.outcome, end.waited_ms, end.ran_ms)
+    return changes
+
+
+@durable
+def count_left_behind(seconds: float, limit: int) -> int:
+    """Count the ends of receipts older than that, if no end can join them. Returns how many."""
+    before = ObjectId.from_datetime(now() - timedelta(seconds=seconds))
+    old = collection("receipts").find({"_id": {"$lt": before}, "counted_at": None}).limit(limit)
+    left_behind = [receipt for receipt in old if not _may_grow(receipt)]
+    for receipt in left_behind:
+        _counted(partial(_mark_receipt, receipt))
+    return len(left_behind)
+
+
+def _may_grow(receipt: Document) -> bool:
+    """Return whether one of its jobs is still held under its claim, so that its end may come."""
+    claims = dict(zip(receipt["jobs"], receipt["claims"], strict=True))
+    running = {"status": State.RUNNING, "worker": receipt["worker"]}
+    held = collection("jobs").find({"_id": {"$in": receipt["jobs"]}, **running}, {"claim": 1})
+    return any(document["claim"] == claims[document["_id"]] for document in held)
+
+
+def _mark_receipt(receipt: Document, session: ClientSession) -> Changes:
+    mine = {"_id": receipt["_id"], "counted_at": None}
+    mark = {"$currentDate": {"counted_at": True}}
+    if not collection("receipts").update_one(mine, mark, session=session).modified_count:
+        return Changes()
+    return _receipt_changes(receipt, session)
+
+
+def _receipt_changes(receipt: Document, session: ClientSession) -> Changes:
+    statuses = dict(zip(receipt["jobs"], receipt["statuses"], strict=True))
+    changes = Changes()
+    for document in _written_with(receipt["_id"], receipt["jobs"], session):
+        lane, id = _lane(document), document["_id"]
+        (end,) = (one for one in document["attempts"] if one["receipt"] == receipt["_id"])
+        ran = _milliseconds_between(end["started_at"], end["ended_at"])
+        changes.left(lane, State.RUNNING, document["type"], id in receipt["new"])
+        changes.entered(lane, State(statuses[id]))
+        changes.ended(lane.queue, document["type"], end["outcome"], None, ran)
+    return changes
+
+
+def _written_with(
+    receipt: ObjectId, ids: Sequence[ObjectId], session: ClientSession | None = None
+) -> list[Document]:
+    """Return those of `ids` that have an end which was written with that receipt."""
+    these = {"_id": {"$in": list(ids)}, "attempts.receipt": receipt}
+    return list(collection("jobs").find(these, {**PLACE, "attempts": 1}, session=session))
+
+
+@dataclass(frozen=True, slots=True)
+class Totals:
+    """How many jobs there are in each state, and how many of them wait in each lane."""
+
+    by_status: dict[str, int]
+    pending: dict[Lane, int]
+
+
+@durable
+def totals() -> Totals:
+    """Return the totals at one instant, without counting but what is running or in no tally yet.
+
+    An end is in it a moment after it is written.
+    """
+    with mongo().client.start_session(snapshot=True) as session:
+        columns = _tallied(session) + _uncounted(session)
+        running = _grouped({"status": State.RUNNING}, "held", session)
+    by_status = Counter({state.value: 0 for state in State})
+    pending = Counter[Lane]()
+    for (lane, column), jobs in columns.items():
+        if column == CLAIMABLE:
+            pending[lane] += jobs
+        else:
+            by_status[column] += jobs
+    for (lane, _), jobs in running.items():
+        pending[lane] -= jobs
+        by_status[State.RUNNING] += jobs
+    by_status[State.PENDING] = pending.total()
+    return Totals(dict(by_status), {lane: jobs for lane, jobs in pending.items() if jobs})
+
+
+@durable
+def minutes(since: datetime, *, queue: str, type: str) -> list[tuple[datetime, Counter[str]]]:
+    """Return the counts of each minute from then on, of all jobs or those of a queue or a type.
+
+    A minute may come several times; its counts add up. A name has dots: `completed.ran.12`.
+    """
+    chosen: Document = {"minute": {"$gte": since}, "type": type}
+    if queue:
+        chosen["queue"] = queue
+        if not type:
+            chosen["type"] = {"$ne": ""}
+    return [
+        (document["minute"], Counter(_flat(document)))
+        for document in collection("tallies").find(chosen)
+    ]
+
+
+def _flat(counts: Document, prefix: str = "") -> dict[str, int]:
+    flat: dict[str, int] = {}
+    for name, value in counts.items():
+        if isinstance(value, dict):
+            flat |= _flat(value, f"{prefix}{name}.")
+        elif prefix or name == "accepted":
+            flat[prefix + name] = value
+    return flat
+
+
+Columns = Counter[tuple[Lane, str]]
+
+
+def _tallied(session: ClientSession) -> Columns:
+    columns = Columns()
+    these = {"_id": {"$gte": "total/", "$lt": "total0"}}  # "0" comes after "/"
+    for document in collection("tallies").find(these, session=session):
+        for column in set(COLUMN.values()):
+            columns[_lane(document), column] += document.get(column, 0)
+    return columns
+
+
+def _uncounted(session: ClientSession) -> Columns:
+    grouped = _grouped({"uncounted": True}, "uncounted", session)
+    return _in_columns(grouped)
+
+
+def _grouped(selection: Document, index: str, session: ClientSession) -> Counter[tuple[Lane, str]]:
+    place = {"queue": "$queue", "priority": "$priority", "status": "$status"}
+    grouped = collection("jobs").aggregate(
+        [{"$match": selection}, {"$group": {"_id": place, "jobs": {"$sum": 1}}}],
+        hint=index,
+        session=session,
+    )
+    return Counter({(_lane(row["_id"]), str(row["_id"]["status"])): row["jobs"] for row in grouped})
+
+
+def _in_columns(by_state: Counter[tuple[Lane, str]]) -> Columns:
+    columns = Columns()
+    for (lane, status), jobs in by_state.items():
+        columns[lane, COLUMN[State(status)]] += jobs
+    return columns
+
+
+@repeated
+def miscounted() -> Columns:
+    """Return by how much the totals are off, which is nothing unless somebody else wrote jobs.
+
+    Counts every job, so it takes a few seconds a million; exact however much goes on meanwhile.
+    """
+    with mongo().client.start_session(snapshot=True) as session:
+        off = _in_columns(_grouped({"uncounted": {"$ne": True}}, "_id_", session))
+        off.subtract(_tallied(session))
+        for receipt in collection("receipts").find({"counted_at": None}, session=session):
+            off.subtract(_receipt_changes(receipt, session).columns())
+    return Columns({place: jobs for place, jobs in off.items() if jobs})
+
+
+@durable
+def correct(off: Columns) -> None:
+    """Put the totals right by that much."""
+    changes = Changes()
+    changes.correct(off)
+    _counted(lambda session: changes)
+
+
 # --- Accepting --------------------------------------------------------------------------------
 
 
@@ -221,18 +514,21 @@ def _settled(name: str, selection: Document, fields: Document | None = None) -> 
 def _store(documents: Sequence[Document], request: Document | None) -> None:
     jobs = collection("jobs")
     if len(documents) == 1 and request is None:
-        jobs.insert_one(documents[0])
+        # A transaction would cost two more round trips; `count_new` counts it in a moment.
+        jobs.insert_one({**documents[0], "uncounted": True})
         return
+    changes = Changes()
+    for document in documents:
+        changes.accepted(document["queue"], document["type"])
+        changes.entered(_lane(document), State(document["status"]))
 
-    def store(session: ClientSession) -> None:
+    def store(session: ClientSession) -> Changes:
         if request:
             collection("requests").insert_one(request, session=session)
         jobs.insert_many(documents, ordered=True, session=session)
+        return changes
 
-    with mongo().client.start_session() as session:
-        session.with_transaction(
-            store, write_concern=jobs.write_concern, read_preference=ReadPreference.PRIMARY
-        )
+    _counted(store)
 
 
 @durable
@@ -283,7 +579,11 @@ def _claim_once(jobs: Any, ids: Sequence[ObjectId], worker: ObjectId, batch: Obj
 
 
 CLAIM_FIELDS = dict.fromkeys(
-    ("type", "queue", "priority", "payload", "attempt", "max_attempts", "crashes", "claim"), 1
+    (
+        *("type", "queue", "priority", "payload", "attempt", "max_attempts", "crashes", "claim"),
+        *("enqueued_at", "started_at", "uncounted"),
+    ),
+    1,
 )
 
 
@@ -297,6 +597,9 @@ def _claimed(document: Document) -> ClaimedJob:
         max_attempts=document["max_attempts"],
         crashes=document["crashes"],
         claim=document["claim"],
+        waited_ms=_milliseconds_between(document["enqueued_at"], document["started_at"]),
+        taken=time.monotonic(),
+        uncounted=_is_new(document),
     )
 
 
@@ -307,20 +610,30 @@ def record(worker: ObjectId, ends: Sequence[End]) -> list[End]:
     An end is refused when the job is no longer held by `worker` under that claim. Writing the same
     end twice is harmless, so a lost reply is answered by writing again.
     """
-    jobs = collection("jobs")
-    newest = _newest(ends)
-    guard = _from(*{end.status for end in newest.values()}, only=[State.RUNNING])
-    moment = time.monotonic()
-    literals = [_as_literal(end, moment) for end in newest.values()]
-    written = jobs.update_many(
-        {**guard, **_held(worker, newest.values())}, _ending(list(newest), literals)
-    )
-    if written.matched_count == len(ends):
-        return []
-    # The outcome tells an end of our own, written before its reply was lost, from that of a
-    # steward who took the same claim for lost.
+    newest = list(_newest(ends).values())
+    receipt = _open_receipt(worker, newest)
+    guard = _from(*{end.status for end in newest}, only=[State.RUNNING])
+    held = {**guard, **_held(worker, newest)}
+    written = collection("jobs").update_many(held, _ending(newest, receipt))
+    recorded = newest if written.matched_count == len(newest) else _recorded(newest, receipt)
+    _counted(partial(_close_receipt, receipt, recorded))
+    return [] if len(recorded) == len(ends) else _unrecorded(ends)
+
+
+def _recorded(ends: Sequence[End], receipt: ObjectId) -> list[End]:
+    """Return which of these ends were written with that receipt."""
+    ids = {document["_id"] for document in _written_with(receipt, [end.id for end in ends])}
+    return [end for end in ends if end.id in ids]
+
+
+def _unrecorded(ends: Sequence[End]) -> list[End]:
+    """Return which of these ends are not in their jobs.
+
+    The outcome tells an end of our own, written before its reply was lost, from that of a steward
+    who took the same claim for lost.
+    """
     fields = {"attempts.claim": 1, "attempts.outcome": 1}
-    recorded = jobs.find({"_id": {"$in": list(newest)}}, fields)
+    recorded = collection("jobs").find({"_id": {"$in": [end.id for end in ends]}}, fields)
     known = {
         (job["_id"], attempt["claim"], attempt["outcome"])
         for job in recorded
@@ -356,7 +669,7 @@ def _as_literal(end: End, moment: float) -> Document:
         "status": end.status.value,
         "consumed": end.consumed,
         "crashes": end.crashes,
-        "ran_ms": None if end.started is None else round((end.ended - end.started) * 1000),
+        "ran_ms": None if end.ran_ms is None else round(end.ran_ms),
         "ago_ms": round((moment - end.ended) * 1000) if end.ended else 0,
         "delay_ms": _milliseconds(end.delay_seconds),
         "keep_ms": _milliseconds(end.keep_seconds),
@@ -369,16 +682,23 @@ def _as_literal(end: End, moment: float) -> Document:
     }
 
 
+def _milliseconds_between(earlier: datetime, later: datetime | None) -> float:
+    return (later - earlier).total_seconds() * 1000 if later else 0.0
+
+
 def _milliseconds(seconds: float | None) -> int | None:
     return None if seconds is None else round(seconds * 1000)
 
 
-def _ending(ids: list[ObjectId], literals: list[Document]) -> list[Document]:
+def _ending(ends: Sequence[End], receipt: ObjectId) -> list[Document]:
+    moment = time.monotonic()
+    end = _looked_up([end.id for end in ends], [_as_literal(end, moment) for end in ends])
     ended_at = {"$subtract": [NOW, "$_end.ago_ms"]}
     attempt = {
         "attempt": {"$add": ["$attempt", 1]},
         "claim": "$claim",
         "worker": "$worker",
+        "receipt": receipt,
         "started_at": {"$ifNull": [{"$subtract": [ended_at, "$_end.ran_ms"]}, "$started_at"]},
         "ended_at": ended_at,
         "outcome": "$_end.outcome",
@@ -400,7 +720,7 @@ def _ending(ids: list[ObjectId], literals: list[Document]) -> list[Document]:
         "result_error": "$_end.result_error",
         "error": "$_end.error",
     }
-    return [{"$set": {"_end": _looked_up(ids, literals)}}, {"$set": changes}, {"$unset": "_end"}]
+    return [{"$set": {"_end": end}}, {"$set": changes}, {"$unset": ["_end", "uncounted"]}]
 
 
 @durable
@@ -483,27 +803,46 @@ def promote(limit: int) -> list[Hint]:
 def _move_all(
     selection: Document, changes: Document, *, order: str = "_id", limit: int = 0
 ) -> list[Hint]:
-    """Move all that the guarded `selection` finds. Returns where each of them stands.
-
-    The write repeats the guard, so whoever moved a job in between wins. Then, and after a lost
-    reply, the write's token tells what it has moved.
-    """
+    """Move all that the guarded `selection` finds. Returns where each of them stands."""
     jobs = collection("jobs")
-    found = list(
-        jobs.find(selection, {"queue": 1, "priority": 1}).sort(order, ASCENDING).limit(limit)
-    )
-    if not found:
-        return []
-    token = ObjectId()
-    these = {"_id": {"$in": [document["_id"] for document in found]}}
-    move = [{"$set": {**changes, "batch": token}}]
-    try:
-        if jobs.update_many({**selection, **these}, move).modified_count == len(found):
-            return [_hint(document) for document in found]
-    except AutoReconnect:
-        jobs.update_many({**selection, **these}, move)
-    moved = {document["_id"] for document in jobs.find({**these, "batch": token}, {"_id": 1})}
-    return [_hint(document) for document in found if document["_id"] in moved]
+    found: list[Document] = []
+    if jobs.find_one(selection, {"_id": 1}) is None:
+        return []  # as nearly always: without the cost of a transaction
+
+    def move(session: ClientSession) -> Changes:
+        chosen = jobs.find(selection, PLACE, session=session).sort(order, ASCENDING)
+        found[:] = chosen.limit(limit)
+        if found:
+            these = {"_id": {"$in": [document["_id"] for document in found]}}
+            moved: list[Document] = [{"$set": changes}, {"$unset": "uncounted"}]
+            jobs.update_many({**selection, **these}, moved, session=session)
+        return _moved(found, State(changes["status"]))
+
+    _counted(move)
+    return [_hint(document) for document in found]
+
+
+@durable
+def expire(limit: int) -> int:
+    """Delete jobs whose time to be kept is over, the longest first. Returns how many."""
+    jobs = collection("jobs")
+    over = {"expire_at": {"$gt": EPOCH, "$lte": now()}}  # the index holds what is after `EPOCH`
+    found: list[Document] = []
+    if jobs.find_one(over, {"_id": 1}) is None:
+        return 0
+
+    def delete(session: ClientSession) -> Changes:
+        found[:] = jobs.find(over, PLACE, session=session).sort("expire_at").limit(limit)
+        changes = Changes()
+        for document in found:
+            changes.left(_lane(document), State(document["status"]), document["type"], new=False)
+        if found:
+            these = {"_id": {"$in": [document["_id"] for document in found]}}
+            jobs.delete_many(these, session=session)
+        return changes
+
+    _counted(delete)
+    return len(found)
 
 
 @durable
@@ -537,6 +876,14 @@ def pending_among(ids: Sequence[ObjectId]) -> list[datetime]:
 
 
 @durable
+def oldest(lane: Lane) -> datetime | None:
+    """Return when the longest waiting job of a lane was enqueued; `None`: nothing waits there."""
+    waiting = {"status": State.PENDING, "queue": lane.queue, "priority": lane.priority}
+    found = collection("jobs").find(waiting, {"enqueued_at": 1}).sort("enqueued_at", ASCENDING)
+    return next((document["enqueued_at"] for document in found.limit(1)), None)
+
+
+@durable
 def oldest_pending(lane: Lane, before: datetime, limit: int) -> list[Hint]:
     """Return the pending jobs of a lane that were enqueued before a moment, the oldest first."""
     older = {
@@ -550,7 +897,11 @@ def oldest_pending(lane: Lane, before: datetime, limit: int) -> list[Hint]:
 
 
 def _hint(document: Document) -> Hint:
-    return Hint(document["_id"], Lane(document["queue"], document["priority"]))
+    return Hint(document["_id"], _lane(document))
+
+
+def _lane(document: Document) -> Lane:
+    return Lane(document["queue"], document["priority"])
 
 
 def _from(*targets: State, only: Iterable[State] = tuple(State)) -> Document:
@@ -671,38 +1022,6 @@ def audit(actor: str, action: str, target: str, detail: str) -> None:
 
 
 # --- What the conservation check reads: bounded pieces, each of which may be repeated ----------
-
-
-@dataclass(frozen=True, slots=True)
-class Tally:
-    """How many jobs there are, by what each of them says of itself."""
-
-    by_status: dict[str, int]
-    pending: dict[Lane, int]
-
-
-@repeated
-def tally() -> Tally:
-    """Count every job by its state, and the pending ones by their lane."""
-    jobs = collection("jobs")
-    by_status = jobs.aggregate(
-        [{"$group": {"_id": "$status", "jobs": {"$sum": 1}}}], hint="by_status"
-    )
-    lane = {"queue": "$queue", "priority": "$priority"}
-    by_lane = jobs.aggregate(
-        [
-            {"$match": {"status": State.PENDING}},
-            {"$group": {"_id": lane, "jobs": {"$sum": 1}}},
-        ],
-        hint="by_status",  # the counts on the pages are read from the index "lane"
-    )
-    return Tally(
-        {str(row["_id"]): row["jobs"] for row in by_status},
-        {
-            Lane(row["_id"].get("queue", ""), row["_id"].get("priority", "")): row["jobs"]
-            for row in by_lane
-        },
-    )
 
 
 @durable

@@ -3,8 +3,8 @@
 import base64
 import binascii
 import time
+from collections import Counter
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
@@ -14,7 +14,6 @@ from bson.errors import InvalidId
 from django.conf import settings
 from django.core import signing
 from django.db.models import QuerySet
-from pymongo.errors import ExecutionTimeout
 
 from jobs import registry, repository
 from jobs.clients import collection
@@ -23,10 +22,10 @@ from jobs.models import AuditEntry, Job, Queue, Worker
 from jobs.registry import NAME, PRIORITIES, Lane
 from jobs.repository import repeated
 from jobs.states import State
+from jobs.tallies import OUTCOMES
 
 PAGE_SIZE = 50
 MAX_PAGE_SIZE = 200
-RECOUNT_SECONDS = 10.0  # how long a total may be off after a crash of MongoDB
 SNAPSHOT_SECONDS = 1.0  # viewers within that time share one set of counts
 LARGE = ("payload", "result", "attempts")  # a list leaves them in MongoDB until they are asked for
 QUERY_MILLISECONDS = 5_000  # a question may not hold up the store for longer
@@ -183,43 +182,10 @@ class _Snapshot:
 _snapshot = _Snapshot()
 
 
-class _Drift:
-    """By how much MongoDB's own total is off: a crash of its leaves it wrong until it is counted.
-
-    Counted now and then; what moved during the count is no drift.
-    """
-
-    def __init__(self) -> None:
-        self.due = float("-inf")
-        self.known = 0
-
-    def jobs(self) -> int:
-        """Return how many jobs there are beyond MongoDB's own total."""
-        if time.monotonic() > self.due:
-            started = time.monotonic()
-            with suppress(ExecutionTimeout):  # too many to count: the total stays an estimate
-                self._count()
-            took = time.monotonic() - started
-            self.due = time.monotonic() + max(RECOUNT_SECONDS, 30 * took)
-        return self.known
-
-    def _count(self) -> None:
-        jobs = collection("jobs")
-        before = jobs.estimated_document_count()
-        exact = jobs.count_documents({}, hint="_id_", maxTimeMS=QUERY_MILLISECONDS)
-        after = jobs.estimated_document_count()
-        low, high = sorted((exact - before, exact - after))
-        self.known = min(max(self.known, low), high)
-
-
-_drift = _Drift()
-
-
 def stats() -> Stats:
     """Return the counts of jobs by state and by lane, at most a second old.
 
-    No count reads a job: what is not completed is counted in the index of its state, all jobs by
-    MongoDB's own total, put right now and then, and the completed ones are the difference.
+    They cost the same however many jobs there are: see `jobs.tallies`.
     """
     if _snapshot.stats is None or time.monotonic() > _snapshot.until:
         started = time.monotonic()
@@ -235,48 +201,74 @@ def forget_stats() -> None:
     _snapshot.until = float("-inf")
 
 
-@repeated
 def _count() -> Stats:
-    jobs = collection("jobs")
-    counts = {
-        state.value: jobs.count_documents(
-            {"status": state.value}, hint="by_status", maxTimeMS=QUERY_MILLISECONDS
-        )
-        for state in State
-        if state is not State.COMPLETED
-    }
-    total = max(jobs.estimated_document_count() + _drift.jobs(), sum(counts.values()))
-    counts[State.COMPLETED.value] = total - sum(counts.values())
-    by_status = {state.value: counts[state.value] for state in State}
-    return Stats(repository.now(), total, by_status, _lane_depths())
+    totals = repository.totals()
+    by_status = {state.value: totals.by_status[state] for state in State}
+    return Stats(repository.now(), sum(by_status.values()), by_status, _lane_depths(totals.pending))
 
 
-def _lane_depths() -> list[LaneDepth]:
+def _lane_depths(pending: Mapping[Lane, int]) -> list[LaneDepth]:
     """Every lane of every known queue, in the order in which each queue is served."""
-    pipeline: list[dict[str, Any]] = [
-        {"$match": {"status": State.PENDING.value}},
-        {
-            "$group": {
-                "_id": {"queue": "$queue", "priority": "$priority"},
-                "depth": {"$sum": 1},
-                "oldest": {"$min": "$enqueued_at"},
-            }
-        },
-    ]
-    found = collection("jobs").aggregate(pipeline, hint="lane", maxTimeMS=QUERY_MILLISECONDS)
-    waiting = {Lane(row["_id"]["queue"], row["_id"]["priority"]): row for row in found}
     paused = repository.queues()
-    names = sorted({*paused, *(lane.queue for lane in waiting)})
+    names = sorted({*paused, *(lane.queue for lane in pending)})
     return [
         LaneDepth(
             lane,
-            waiting[lane]["depth"] if lane in waiting else 0,
-            waiting[lane]["oldest"] if lane in waiting else None,
+            pending.get(lane, 0),
+            repository.oldest(lane) if lane in pending else None,
             paused.get(lane.queue, False),
         )
         for queue in names
         for lane in (Lane(queue, priority) for priority in PRIORITIES)
     ]
+
+
+# --- what happened in each minute -------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Minute:
+    """What happened in one minute: jobs accepted, and executions by how they ended."""
+
+    at: datetime
+    accepted: int
+    outcomes: dict[str, int]  # completed, failed, timed_out, crashed, lost
+    waited: dict[int, int]  # from enqueued to started, by the number of a bucket: see jobs.tallies
+    ran: dict[int, int]  # from started to ended
+
+    @property
+    def ended(self) -> int:
+        return sum(self.outcomes.values())
+
+
+def minutes(count: int = 60, *, queue: str = "", type: str = "") -> list[Minute]:
+    """Return the last minutes, the oldest first, the current one last; of a queue or a type.
+
+    Reads a few documents a minute, however many jobs there were. They are kept for 14 days.
+    """
+    last = repository.now().replace(second=0, microsecond=0)
+    since = last - timedelta(minutes=count - 1)
+    found = {at: Counter[str]() for at in (since + timedelta(minutes=n) for n in range(count))}
+    for at, counts in repository.minutes(since, queue=queue, type=type):
+        if at in found:
+            found[at].update(counts)
+    return [_as_minute(at, counts) for at, counts in found.items()]
+
+
+def _as_minute(at: datetime, counts: Mapping[str, int]) -> Minute:
+    outcomes = {name: counts.get(f"{name}.jobs", 0) for name in OUTCOMES}
+    ran = Counter[int]()
+    for name in OUTCOMES:
+        ran.update(_buckets(counts, f"{name}.ran."))
+    return Minute(at, counts.get("accepted", 0), outcomes, _buckets(counts, "waited."), dict(ran))
+
+
+def _buckets(counts: Mapping[str, int], prefix: str) -> dict[int, int]:
+    return {
+        int(name.removeprefix(prefix)): number
+        for name, number in counts.items()
+        if name.startswith(prefix)
+    }
 
 
 # --- dead letters -----------------------------------------------------------------------------

@@ -26,6 +26,9 @@ REPAIR_BATCH = 20_000  # ids pushed into a lane at once: seconds of work, not al
 REPAIR_GRACE = timedelta(seconds=1)  # a job may be between its two stores for that long
 PROMOTE_BATCH = 1_000
 BULK_BATCH = 500
+COUNT_BATCH = 1_000
+EXPIRE_BATCH = 1_000
+LEFT_BEHIND_SECONDS = 10.0  # a record in progress is not disturbed for that long
 APART_SECONDS = 20.0  # over which jobs that crashed together twice are spread
 
 
@@ -127,8 +130,7 @@ def claim(
 def completion(job: ClaimedJob, *, started: float, ended: float, **result: Any) -> End:
     """Return the end of an execution that went well."""
     return End(
-        id=job.id,
-        claim=job.claim,
+        job=job,
         status=State.COMPLETED,
         outcome="completed",
         started=started,
@@ -142,8 +144,7 @@ def failure(job: ClaimedJob, *, outcome: str = "failed", **details: Any) -> End:
     """Return the end of an execution that failed: it retries after its backoff, or is dead."""
     dead = job.attempt >= job.max_attempts
     return End(
-        id=job.id,
-        claim=job.claim,
+        job=job,
         status=State.DEAD if dead else State.RETRYING,
         outcome=outcome,
         delay_seconds=None if dead else _backoff_seconds(job),
@@ -162,8 +163,7 @@ def crash(
     dead = job.crashes + 1 >= settings.JOB_MAX_CRASHES
     apart = shared and job.crashes > 0 and not dead
     return End(
-        id=job.id,
-        claim=job.claim,
+        job=job,
         status=State.DEAD if dead else State.RETRYING if apart else State.PENDING,
         outcome=outcome,
         consumed=0,
@@ -290,6 +290,32 @@ def promote() -> int:
     due = repository.promote(PROMOTE_BATCH)
     lanes.push(due)
     return len(due)
+
+
+def count() -> int:
+    """Take into the totals what was stored or recorded without them; return how many that were.
+
+    Single jobs are, for a moment, and ends whose recorder died before it could count them.
+    """
+    left_behind = repository.count_left_behind(LEFT_BEHIND_SECONDS, COUNT_BATCH)
+    return left_behind + repository.count_new(COUNT_BATCH)
+
+
+def recount() -> int:
+    """Count every job and put the totals right, whatever goes on meanwhile.
+
+    Returns how many jobs they were off by: none, unless something else wrote to MongoDB.
+    """
+    off = repository.miscounted()
+    if off:
+        repository.correct(off)
+        log.warning("totals.corrected", jobs=sum(map(abs, off.values())))
+    return sum(map(abs, off.values()))
+
+
+def expire() -> int:
+    """Delete jobs whose time to be kept is over; return how many that were."""
+    return repository.expire(EXPIRE_BATCH)
 
 
 def repair(queue: str, *, dry_run: bool = False) -> dict[Lane, int]:

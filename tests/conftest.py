@@ -103,7 +103,6 @@ def stores(database: str) -> Iterator[str]:
         connection.database[collection].delete_many({})
     services._know_queue.cache_clear()
     selectors.forget_stats()
-    selectors._drift.due = float("-inf")
     yield database
     redis = clients.redis()
     if keys := list(redis.scan_iter(f"{prefix}:*", count=1000)):

@@ -27,7 +27,9 @@ SPARE = 10  # times less often others do the leader's chores: it may be cut off 
 JUMP_SECONDS = 2.0  # by how much MongoDB's clock may disagree with ours about a heartbeat's time
 REPAIR_SECONDS = 1.0
 PROMOTE_SECONDS = 0.2
-PROMOTE_PASS_SECONDS = 2.0
+PASS_SECONDS = 2.0
+COUNT_SECONDS = 1.0
+EXPIRE_SECONDS = 60.0
 REAP_SECONDS = 5.0
 PAUSE_SECONDS = 0.5
 MOVED_ON_SECONDS = 1.0  # an execution younger than that is not asked about
@@ -88,6 +90,8 @@ class Steward:
             Chore("heartbeat", settings.WORKER_HEARTBEAT_SECONDS, self.heartbeat),
             Chore("pauses", PAUSE_SECONDS, self.read_pauses),
             Chore("promote", PROMOTE_SECONDS, self.promote, for_all=True),
+            Chore("count", COUNT_SECONDS, self.count, for_all=True),
+            Chore("expire", EXPIRE_SECONDS, self.expire, for_all=True),
             Chore("repair", REPAIR_SECONDS, self.repair, for_all=True),
             Chore("reap", REAP_SECONDS, self.reap, for_all=True),
             Chore("moved_on", MOVED_ON_SECONDS, self.tell_moved_on),
@@ -176,9 +180,21 @@ class Steward:
                     yield Holding(boot, running.job, running.claim), (worker, slot)
 
     def promote(self) -> None:
-        """Make due jobs pending, all of them; a herd in several goes, so that heartbeats go on."""
-        until = time.monotonic() + PROMOTE_PASS_SECONDS
-        while services.promote() and not self.stopping and time.monotonic() < until:
+        """Make due jobs pending, all of them."""
+        self._until_none(services.promote)
+
+    def count(self) -> None:
+        """Take into the totals what is not in them yet."""
+        self._until_none(services.count)
+
+    def expire(self) -> None:
+        """Delete the jobs that have been kept long enough."""
+        self._until_none(services.expire)
+
+    def _until_none(self, act: Callable[[], int]) -> None:
+        """Act until nothing is left to do; a herd in several goes, so that heartbeats go on."""
+        until = time.monotonic() + PASS_SECONDS
+        while act() and not self.stopping and time.monotonic() < until:
             pass
 
     def repair(self) -> None:

@@ -464,7 +464,7 @@ def register(worker: ObjectId) -> None:
 
 
 def empty_the_stores() -> None:
-    for name in ("jobs", "workers", "audit"):
+    for name in ("jobs", "workers", "audit", "tallies", "receipts"):
         collection(name).delete_many({})
     clients.redis().delete(*map(lanes.key, LANES))
 

@@ -1,0 +1,135 @@
+"""How many: jobs in every state, and what happened in every minute. Written with the moves.
+
+Each transaction that moves jobs says here by how many, so the counts are exact whatever dies, and
+reading them costs the same with ten jobs as with ten million. A *total* counts the jobs of a lane
+by state. A *minute* counts, of one queue and job type, the jobs accepted and the executions ended,
+with histograms of how long they waited and ran.
+
+Two transactions that write one document get in each other's way: each is kept in `STRIPES` parts.
+"""
+
+import math
+from collections import Counter, defaultdict
+from collections.abc import Iterator, Mapping
+from datetime import datetime
+from typing import Any, Final
+
+from jobs.registry import Lane
+from jobs.states import State
+
+STRIPES: Final = 16
+ALL: Final = ("", "")  # the queue and type of a minute that counts all of them
+BUCKETS: Final = 48  # of a histogram: number n ends at 2^(n/2) milliseconds, the last never
+
+OUTCOMES: Final = ("completed", "failed", "timed_out", "crashed", "lost")  # of an execution
+
+# A claim and its return change no total: what is running is few, and counted in its index.
+CLAIMABLE: Final = "claimable"
+COLUMN: Final = {
+    state: CLAIMABLE if state in (State.PENDING, State.RUNNING) else state.value for state in State
+}
+
+Named = dict[str, Any]
+
+
+def bucket(milliseconds: float) -> int:
+    """Return the number of the bucket that a time belongs to."""
+    if milliseconds < 1:
+        return 0
+    return min(int(2 * math.log2(milliseconds)) + 1, BUCKETS - 1)
+
+
+def bucket_end(number: int) -> float:
+    """Return up to how many milliseconds a bucket reaches."""
+    return float(2 ** (number / 2))
+
+
+class Changes:
+    """By how much one transaction changes the counts."""
+
+    def __init__(self) -> None:
+        self._totals: dict[Lane, Counter[str]] = defaultdict(Counter)
+        self._minutes: dict[tuple[str, str], Counter[str]] = defaultdict(Counter)
+
+    def entered(self, lane: Lane, state: State) -> None:
+        """Count a job that is in a state now."""
+        self._totals[lane][COLUMN[state]] += 1
+
+    def left(self, lane: Lane, state: State, type: str, new: bool) -> None:
+        """Count a job out of a state; one that is `new` was never counted in, and is accepted."""
+        if new:
+            self.accepted(lane.queue, type)
+        else:
+            self._totals[lane][COLUMN[state]] -= 1
+
+    def accepted(self, queue: str, type: str) -> None:
+        """Count a new job."""
+        self._minutes[queue, type]["accepted"] += 1
+
+    def ended(
+        self, queue: str, type: str, outcome: str, waited: float | None, ran: float | None
+    ) -> None:
+        """Count an execution, with the milliseconds that it waited and ran; `None`: unknown."""
+        counts = self._minutes[queue, type]
+        counts[f"{outcome}.jobs"] += 1
+        if waited is not None:
+            counts[f"waited.{bucket(waited)}"] += 1
+        if ran is not None:
+            counts[f"{outcome}.ran.{bucket(ran)}"] += 1
+            counts[f"{outcome}.ran_ms"] += round(ran)
+
+    def columns(self) -> Counter[tuple[Lane, str]]:
+        """Return the change of each total."""
+        return Counter(
+            {
+                (lane, column): jobs
+                for lane, counts in self._totals.items()
+                for column, jobs in counts.items()
+            }
+        )
+
+    def correct(self, off: Counter[tuple[Lane, str]]) -> None:
+        """Change totals by that much."""
+        for (lane, column), jobs in off.items():
+            self._totals[lane][column] += jobs
+
+    def additions(self, minute: datetime, stripe: int) -> Iterator[tuple[Named, Mapping[str, int]]]:
+        """Yield which document of the collection `tallies` each change belongs to, and the change.
+
+        A dot in the name of a number stands for a level.
+        """
+        for lane, counts in self._totals.items():
+            name = {"queue": lane.queue, "priority": lane.priority, "stripe": stripe}
+            if change := {state: jobs for state, jobs in counts.items() if jobs}:
+                yield _named("total", name), change
+        for (queue, type), counts in self._minutes_and_all():
+            name = {"minute": minute, "queue": queue, "type": type, "stripe": stripe}
+            yield _named("minute", name), counts
+
+    def _minutes_and_all(self) -> Iterator[tuple[tuple[str, str], Counter[str]]]:
+        everything = Counter[str]()
+        for counts in self._minutes.values():
+            everything.update(counts)
+        yield from self._minutes.items()
+        if everything:
+            yield ALL, everything
+
+
+def _named(kind: str, name: Named) -> Named:
+    # The names of queues and types hold no "/".
+    return {"_id": "/".join(map(str, (kind, *name.values()))), **name}
+
+
+def quantile(histogram: Mapping[int, int], share: float) -> float | None:
+    """Return the milliseconds that `share` of the times do not exceed; `None` of no times.
+
+    Within a bucket the times are taken for evenly spread on a logarithmic scale, so the answer is
+    at most a factor of 1.41 off.
+    """
+    wanted, seen = share * sum(histogram.values()), 0
+    for number in sorted(histogram):
+        inside = histogram[number]
+        if inside and seen + inside >= wanted:
+            return bucket_end(number) / 2 ** ((seen + inside - wanted) / inside / 2)
+        seen += inside
+    return None
