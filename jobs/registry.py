@@ -12,6 +12,7 @@ from typing import (
     Concatenate,
     Generic,
     Literal,
+    NamedTuple,
     ParamSpec,
     Protocol,
     Self,
@@ -36,8 +37,7 @@ CTX = "ctx"  # the first parameter of a function that wants its execution's cont
 NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,63}")  # of job types, queues and tags
 
 
-@dataclass(frozen=True, slots=True)
-class Lane:
+class Lane(NamedTuple):
     """One queue at one priority."""
 
     queue: str

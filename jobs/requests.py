@@ -119,7 +119,7 @@ def _faults(request: Request, now: datetime) -> Iterable[FieldError]:
 def _payload(job_type: JobType[..., Any], payload: Mapping[str, Any]) -> dict[str, Any]:
     try:
         checked = job_type.validate(payload)
-        json.dumps(checked, allow_nan=False)
+        _as_json(checked)
         size = storable_size(checked)
     except ValueError as error:
         raise InvalidRequest(FieldError("payload", str(error))) from None
@@ -128,6 +128,9 @@ def _payload(job_type: JobType[..., Any], payload: Mapping[str, Any]) -> dict[st
         fault = f"It takes {size} bytes; the limit is {limit}. Store the data and pass its name."
         raise TooLarge(FieldError("payload", fault))
     return checked
+
+
+_as_json = json.JSONEncoder(allow_nan=False).encode
 
 
 def storable_size(value: Any) -> int:

@@ -23,6 +23,16 @@ BUCKETS: Final = 48  # of a histogram: number n ends at 2^(n/2) milliseconds, th
 
 OUTCOMES: Final = ("completed", "failed", "timed_out", "crashed", "lost")  # of an execution
 
+WAITED: Final = [f"waited.{number}" for number in range(BUCKETS)]
+NAMES: Final = {
+    outcome: (
+        f"{outcome}.jobs",
+        f"{outcome}.ran_ms",
+        [f"{outcome}.ran.{number}" for number in range(BUCKETS)],
+    )
+    for outcome in OUTCOMES
+}
+
 # A claim and its return change no total: what is running is few, and counted in its index.
 CLAIMABLE: Final = "claimable"
 COLUMN: Final = {
@@ -71,12 +81,13 @@ class Changes:
     ) -> None:
         """Count an execution, with the milliseconds that it waited and ran; `None`: unknown."""
         counts = self._minutes[queue, type]
-        counts[f"{outcome}.jobs"] += 1
+        jobs, ran_ms, ran_in = NAMES[outcome]
+        counts[jobs] += 1
         if waited is not None:
-            counts[f"waited.{bucket(waited)}"] += 1
+            counts[WAITED[bucket(waited)]] += 1
         if ran is not None:
-            counts[f"{outcome}.ran.{bucket(ran)}"] += 1
-            counts[f"{outcome}.ran_ms"] += round(ran)
+            counts[ran_in[bucket(ran)]] += 1
+            counts[ran_ms] += round(ran)
 
     def columns(self) -> Counter[tuple[Lane, str]]:
         """Return the change of each total."""
