@@ -675,56 +675,39 @@ def _looked_up(ids: list[ObjectId], values: list[Any]) -> Document:
 
 
 def _ending(worker: ObjectId, ends: Sequence[End], receipt: ObjectId) -> list[Document]:
-    """The change of each document, worked out here: MongoDB only has to look it up.
+    """The change of each document, worked out here, so that MongoDB only looks it up.
 
-    A due time is the exception: it is compared with MongoDB's clock, so MongoDB reads it.
+    A stage or a field more is felt: this takes MongoDB 60 microseconds a job, and did take 90.
     """
     ids = [end.id for end in ends]
     moment, server = time.monotonic(), _clock.now()
-    fields, attempts = [], []
-    for end in ends:
-        ended = server - timedelta(seconds=moment - (end.ended or moment))
-        ran = end.ran_ms
-        started = end.job.claimed_at if ran is None else ended - timedelta(milliseconds=ran)
-        fields.append(_end_fields(end, started, ended))
-        attempts.append(_attempt(end, worker, receipt, started, ended))
-    attempt = _looked_up(ids, attempts)
-    every = {"$slice": [{"$concatArrays": ["$attempts", [attempt]]}, -KEPT_ATTEMPTS]}
-    change: Document = {"attempts": every}
-    delays = [
-        None if end.delay_seconds is None else round(end.delay_seconds * 1000) for end in ends
-    ]
-    if any(delay is not None for delay in delays):
-        change["run_at"] = {"$add": [NOW, _looked_up(ids, delays)]}
-    return [
-        {"$replaceWith": {"$mergeObjects": ["$$ROOT", _looked_up(ids, fields), change]}},
-        {"$unset": "uncounted"},
-    ]
+    fields = [_end_fields(worker, end, receipt, moment, server) for end in ends]
+    changes: list[Document | str] = ["$$ROOT", _looked_up(ids, fields)]
+    if any(end.claim > 1 for end in ends):  # under its first claim a job has no attempts yet
+        attempt = _looked_up(ids, [change["attempts"] for change in fields])
+        every = {"$slice": [{"$concatArrays": ["$attempts", attempt]}, -KEPT_ATTEMPTS]}
+        changes.append({"attempts": every})
+    if any(end.delay_seconds is not None for end in ends):
+        # A due time is compared with MongoDB's clock, so MongoDB reads it.
+        delays = [round((end.delay_seconds or 0) * 1000) for end in ends]
+        later = {"$add": [NOW, _looked_up(ids, delays)]}
+        waits = {"$in": [_looked_up(ids, [end.status for end in ends]), list(WAITING)]}
+        changes.append({"run_at": {"$cond": [waits, later, None]}})
+    counted: list[Document] = [{"$unset": "uncounted"}]
+    merged: list[Document] = [{"$replaceWith": {"$mergeObjects": changes}}]
+    return merged + (counted if any(end.job.uncounted for end in ends) else [])
 
 
-def _end_fields(end: End, started: datetime, ended: datetime) -> Document:
-    job, status = end.job, end.status
-    final = status is State.COMPLETED or status is State.DEAD
-    keep = end.keep_seconds
-    return {
-        "status": status.value,
-        "attempt": job.attempt - 1 + end.consumed,
-        "crashes": job.crashes + end.crashes,
-        "started_at": started,
-        "finished_at": ended if final else None,
-        "expire_at": None if keep is None else ended + timedelta(seconds=keep),
-        "result": end.result,
-        "result_error": end.result_error,
-        "error": end.error,
-    }
-
-
-def _attempt(
-    end: End, worker: ObjectId, receipt: ObjectId, started: datetime, ended: datetime
+def _end_fields(
+    worker: ObjectId, end: End, receipt: ObjectId, moment: float, server: datetime
 ) -> Document:
-    return {
-        "attempt": end.job.attempt,
-        "claim": end.job.claim,
+    """What an end changes: the fields that are empty under a first claim stay out of it."""
+    job, status, ran = end.job, end.status, end.ran_ms
+    ended = server - timedelta(seconds=moment - (end.ended or moment))
+    started = job.claimed_at if ran is None else ended - timedelta(milliseconds=ran)
+    attempt = {
+        "attempt": job.attempt,
+        "claim": job.claim,
         "worker": worker,
         "receipt": receipt,
         "started_at": started,
@@ -734,6 +717,25 @@ def _attempt(
         "error": end.error or "",
         "traceback": end.traceback,
     }
+    fields: Document = {
+        "status": status.value,
+        "attempt": job.attempt - 1 + end.consumed,
+        "started_at": started,
+        "attempts": [attempt],
+    }
+    if status is State.COMPLETED or status is State.DEAD:
+        fields["finished_at"] = ended
+    if end.keep_seconds is not None:
+        fields["expire_at"] = ended + timedelta(seconds=end.keep_seconds)
+    if end.crashes:
+        fields["crashes"] = job.crashes + end.crashes
+    if end.result is not None:
+        fields["result"] = end.result
+    if end.result_error:
+        fields["result_error"] = end.result_error
+    if end.error or job.claim > 1:
+        fields["error"] = end.error
+    return fields
 
 
 @durable
