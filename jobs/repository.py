@@ -19,7 +19,7 @@ from typing import Any, ParamSpec, TypeVar
 import pymongo
 from bson import ObjectId
 from bson.errors import BSONError
-from pymongo import ASCENDING, DESCENDING, UpdateOne
+from pymongo import ASCENDING, DESCENDING, ReturnDocument, UpdateOne
 from pymongo.client_session import ClientSession
 from pymongo.errors import (
     AutoReconnect,
@@ -35,6 +35,7 @@ from pymongo.write_concern import WriteConcern
 from jobs.clients import DURABLE, Document, collection, mongo
 from jobs.errors import StoreDown, Unstorable
 from jobs.registry import Lane
+from jobs.sharing import Shared
 from jobs.states import REQUEUEABLE, WAITING, State, sources
 from jobs.tallies import CLAIMABLE, COLUMN, STRIPES, Changes
 
@@ -513,11 +514,18 @@ def _settled(name: str, selection: Document, fields: Document | None = None) -> 
         return list(majority.find(selection, fields, session=session))
 
 
+def _insert_singles(documents: list[Document]) -> None:
+    collection("jobs").insert_many(documents, ordered=False)
+
+
+_singles = Shared(_insert_singles, most=100)  # of 1 MB at most, and a message may have 48
+
+
 def _store(documents: Sequence[Document], request: Document | None) -> None:
     jobs = collection("jobs")
     if len(documents) == 1 and request is None:
         # A transaction would cost two more round trips; `count_new` counts it in a moment.
-        jobs.insert_one({**documents[0], "uncounted": True})
+        _singles.add({**documents[0], "uncounted": True})
         return
     changes = Changes()
     for document in documents:
@@ -558,20 +566,38 @@ def claim(
 @durable
 def _claim(ids: Sequence[ObjectId], worker: ObjectId, batch: ObjectId) -> list[ClaimedJob]:
     jobs = collection("jobs")
-    _claim_once(jobs, ids, worker, batch)
+    if len(ids) == 1 and (document := _claim_one(jobs, ids[0], worker, batch)):
+        return [_claimed(document)]
+    if len(ids) > 1:
+        _claim_once(jobs, ids, worker, batch)
     held = jobs.find({"_id": {"$in": list(ids)}, "batch": batch}, CLAIM_FIELDS)
     by_id = {document["_id"]: _claimed(document) for document in held}
     # A lane may hold an id twice: the job is still taken once.
     return [by_id[id] for id in dict.fromkeys(ids) if id in by_id]
 
 
-def _claim_once(jobs: Any, ids: Sequence[ObjectId], worker: ObjectId, batch: ObjectId) -> None:
-    guard = {"_id": {"$in": list(ids)}, **_from(State.RUNNING)}
-    change = {
+def _claim_one(jobs: Any, id: ObjectId, worker: ObjectId, batch: ObjectId) -> Document | None:
+    """One round trip where several jobs take two. `None`: stale, or taken by a try before."""
+    guard = {"_id": id, **_from(State.RUNNING)}
+    change = _claiming(worker, batch)
+    after = ReturnDocument.AFTER
+    found: Document | None = jobs.find_one_and_update(
+        guard, change, CLAIM_FIELDS, return_document=after
+    )
+    return found
+
+
+def _claiming(worker: ObjectId, batch: ObjectId) -> Document:
+    return {
         "$set": {"status": State.RUNNING, "worker": worker, "batch": batch},
         "$inc": {"claim": 1},
         "$currentDate": {"started_at": True},
     }
+
+
+def _claim_once(jobs: Any, ids: Sequence[ObjectId], worker: ObjectId, batch: ObjectId) -> None:
+    guard = {"_id": {"$in": list(ids)}, **_from(State.RUNNING)}
+    change = _claiming(worker, batch)
     try:
         jobs.update_many(guard, change)
     except AutoReconnect:
