@@ -14,7 +14,7 @@ from datetime import UTC, datetime, timedelta
 from functools import partial, wraps
 from itertools import count as counting
 from operator import attrgetter
-from typing import Any, ParamSpec, TypeVar
+from typing import Any, ParamSpec, Protocol, TypeVar
 
 import pymongo
 from bson import ObjectId
@@ -35,7 +35,7 @@ from pymongo.write_concern import WriteConcern
 from jobs.clients import DURABLE, Document, collection, mongo
 from jobs.errors import StoreDown, Unstorable
 from jobs.registry import Lane
-from jobs.sharing import Shared
+from jobs.sharing import Behind, Shared
 from jobs.states import REQUEUEABLE, WAITING, State, sources
 from jobs.tallies import CLAIMABLE, COLUMN, STRIPES, Changes
 
@@ -469,7 +469,16 @@ def correct(off: Columns) -> None:
 # --- Accepting --------------------------------------------------------------------------------
 
 
-def insert(documents: Sequence[Document], request: Document | None = None) -> Document | None:
+class New(Protocol):
+    """Jobs to be stored; see `requests.NewJobs`."""
+
+    documents: list[Document]
+
+    def __len__(self) -> int: ...
+    def pieces(self) -> Iterator[list[Document]]: ...
+
+
+def insert(new: New, request: Document | None = None) -> Document | None:
     """Store new jobs, all or none, durably: a majority has them in its journal on return.
 
     With the `request` that asked for them, that is stored too: the same `_id` is accepted once.
@@ -477,22 +486,22 @@ def insert(documents: Sequence[Document], request: Document | None = None) -> Do
     """
     try:
         with pymongo.timeout(INSERT_SECONDS):
-            return _accept(documents, request)
+            return _accept(new, request)
     except StoreDown as error:
         # Without its cause: an `ExecutionTimeout` there would say that a question was too slow.
         raise StoreDown(str(error)) from None
 
 
 @repeated
-def _accept(documents: Sequence[Document], request: Document | None) -> Document | None:
+def _accept(new: New, request: Document | None) -> Document | None:
     try:
-        _store(documents, request)
+        _store(new, request)
     except (DuplicateKeyError, BulkWriteError):
         # Taken by an earlier request, or by our own first try, whose reply was lost.
         if request and (earlier := _settled("requests", _another(request))):
             return earlier[0]
-        ours = {"_id": {"$in": [document["_id"] for document in documents]}}
-        if len(_settled("jobs", ours, {"_id": 1})) != len(documents):
+        ours = {"_id": {"$in": [document["_id"] for document in new.documents]}}
+        if len(_settled("jobs", ours, {"_id": 1})) != len(new):
             raise
     return None
 
@@ -515,27 +524,32 @@ def _settled(name: str, selection: Document, fields: Document | None = None) -> 
 
 
 def _insert_singles(documents: list[Document]) -> None:
-    collection("jobs").insert_many(documents, ordered=False)
+    if len(documents) == 1:
+        collection("jobs").insert_one(documents[0])
+    else:
+        collection("jobs").insert_many(documents, ordered=False)
 
 
 _singles = Shared(_insert_singles, most=100)  # of 1 MB at most, and a message may have 48
 
 
-def _store(documents: Sequence[Document], request: Document | None) -> None:
-    jobs = collection("jobs")
-    if len(documents) == 1 and request is None:
+def _store(new: New, request: Document | None) -> None:
+    if len(new) == 1 and request is None:
         # A transaction would cost two more round trips; `count_new` counts it in a moment.
-        _singles.add({**documents[0], "uncounted": True})
+        for document in next(new.pieces()):
+            _singles.add({**document, "uncounted": True})
         return
-    changes = Changes()
-    for document in documents:
-        changes.accepted(document["queue"], document["type"])
-        changes.entered(_lane(document), State(document["status"]))
 
     def store(session: ClientSession) -> Changes:
         if request:
             collection("requests").insert_one(request, session=session)
-        jobs.insert_many(documents, ordered=True, session=session)
+        changes = Changes()
+        with Behind() as behind:
+            for piece in new.pieces():
+                behind.call(partial(collection("jobs").insert_many, piece, session=session))
+                for document in piece:
+                    changes.accepted(document["queue"], document["type"])
+                    changes.entered(_lane(document), State(document["status"]))
         return changes
 
     _counted(store)

@@ -1,9 +1,10 @@
 """What may be asked of the queue: every check that a request passes before it becomes a job."""
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
+from itertools import chain
 from typing import Any
 
 import bson
@@ -20,6 +21,7 @@ MAX_DELAY = timedelta(days=366)
 MAX_TAGS = 10
 MAX_DEPTH = 50  # of a payload or a result; MongoDB refuses documents deeper than about 100
 MAX_ATTEMPTS = 100
+PIECE = 250  # jobs
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,6 +36,45 @@ class Request:
     run_at: datetime | None = None
     delay: float | None = None  # seconds from now
     tags: Sequence[str] = ()
+
+
+class NewJobs:
+    """Requests that become jobs piece by piece, so that one piece is stored while the next is made.
+
+    `documents` are those made so far.
+    """
+
+    def __init__(
+        self, requests: Sequence[Request], now: datetime, known: Callable[[str], object]
+    ) -> None:
+        self._requests = requests
+        self._now = now
+        self._known = known  # called with the name of each job's queue, before the job is stored
+        self.documents: list[dict[str, Any]] = []
+
+    def __len__(self) -> int:
+        return len(self._requests)
+
+    def pieces(self) -> Iterator[list[dict[str, Any]]]:
+        """Yield all jobs; asked again, the same ones. Raises `InvalidRequest` with all faults."""
+        for start in range(0, len(self), PIECE):
+            if start == len(self.documents):
+                self.documents += self._made(self._requests[start : start + PIECE])
+            yield self.documents[start : start + PIECE]
+
+    def make_all(self) -> list[dict[str, Any]]:
+        """Return all jobs. Raises as `pieces`."""
+        return list(chain.from_iterable(self.pieces()))
+
+    def _made(self, requests: Sequence[Request]) -> list[dict[str, Any]]:
+        try:
+            made = new_jobs(requests, self._now)
+        except InvalidRequest:
+            new_jobs(self._requests, self._now)  # the faults of all of them, each at its place
+            raise
+        for queue in {document["queue"] for document in made}:
+            self._known(queue)
+        return made
 
 
 def new_jobs(requests: Sequence[Request], now: datetime) -> list[dict[str, Any]]:
