@@ -26,6 +26,7 @@ REPAIR_BATCH = 20_000  # ids pushed into a lane at once: seconds of work, not al
 REPAIR_GRACE = timedelta(seconds=1)  # a job may be between its two stores for that long
 PROMOTE_BATCH = 1_000
 BULK_BATCH = 500
+CANCEL_SECONDS = 5.0  # how long a cancelled coroutine may take to end, before its worker is killed
 APART_SECONDS = 20.0  # over which jobs that crashed together twice are spread
 
 
@@ -399,6 +400,16 @@ def timeout_seconds(type: str) -> float:
     """Return how long a job of this type may run."""
     job_type = registry.get(type)
     return float((job_type and job_type.timeout) or settings.JOB_TIMEOUT_SECONDS)
+
+
+def kill_seconds(type: str) -> float:
+    """Return after how long the worker that runs a job of this type is killed.
+
+    A coroutine is cancelled at its timeout, which costs no worker; one that does not heed it, or
+    blocks the loop, is killed as well.
+    """
+    job_type = registry.get(type)
+    return timeout_seconds(type) + (CANCEL_SECONDS if job_type and job_type.is_async else 0.0)
 
 
 # --- workers ----------------------------------------------------------------------------------

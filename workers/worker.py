@@ -89,7 +89,7 @@ class Worker:
         """The core loop: take a job, execute it, hand its end to the recorder."""
         while job := self.next_job(slot):
             started = time.monotonic()
-            deadline = started + services.timeout_seconds(job.type)
+            deadline = started + services.kill_seconds(job.type)
             self.board.start(self.place.index, slot, Running(job.id, job.claim, started, deadline))
             end = execute(job, partial(self.should_stop, slot, job))
             self.board.finish(self.place.index, slot)
