@@ -16,6 +16,12 @@ async def async_sleep(seconds: float) -> dict[str, Any]:
 
 
 @job
+async def async_parent() -> str:
+    """Enqueue another job, in a thread as Django demands."""
+    return await asyncio.to_thread(async_sleep.enqueue, seconds=0)
+
+
+@job
 async def async_wait(ctx: Context, seconds: float) -> dict[str, Any]:
     """As the demo type `wait`."""
     ctx.log.info("wait.started", seconds=seconds)

@@ -17,6 +17,14 @@ def test_those_of_one_worker_share_a_loop(tree, all_in, document):
     assert len({(result["pid"], result["loop"]) for result in results}) == 1
 
 
+def test_one_may_enqueue_others(tree, until, all_in, document):
+    parent = services.enqueue("async_parent", {})
+    tree("--processes", "1")
+    until(lambda: document(parent)["status"] == "completed")
+    all_in("completed")
+    assert document(document(parent)["result"])["type"] == "async_sleep"
+
+
 def test_a_timeout_costs_neither_the_worker_nor_the_jobs_beside_it(tree, until, all_in, document):
     running = tree("--processes", "1", "--concurrency", "3")
     until(lambda: "worker.started" in running.log)
