@@ -73,6 +73,7 @@ class JobType(Generic[P, R]):
     max_attempts: int | None = None  # None: settings.JOB_MAX_ATTEMPTS
     timeout: float | None = None  # seconds; None: settings.JOB_TIMEOUT_SECONDS
     backoff: float | None = None  # seconds; None: settings.JOB_BACKOFF_SECONDS
+    is_async: bool = False  # calling it makes a coroutine, which a worker runs on its event loop
     chosen: Options = field(default=Options(), repr=False)
 
     def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R:
@@ -102,7 +103,10 @@ class JobType(Generic[P, R]):
             raise InvalidRequest(*map(_field_error, error.errors())) from None
 
     def run(self, payload: Mapping[str, Any]) -> R:
-        """Call the function with a stored payload turned back into the types of its signature."""
+        """Call the function with a stored payload turned back into the types of its signature.
+
+        Of an async function that makes the coroutine, which the caller runs.
+        """
         return self.function(**vars(self.schema.model_validate(payload)))
 
     @property
@@ -164,7 +168,7 @@ def job(
 
 
 def job(function: Callable[..., Any] | None = None, /, *, name: str = "", **defaults: Any) -> Any:
-    """Register a typed function as a job type named after it (or `name`).
+    """Register a typed function, plain or async, as a job type named after it (or `name`).
 
     A first parameter `ctx`, annotated `Context` or not at all, is not part of the payload: the
     function is given the context of its execution. Raises `DefinitionError` for a name that is
@@ -174,7 +178,11 @@ def job(function: Callable[..., Any] | None = None, /, *, name: str = "", **defa
     def register(function: Callable[..., Any]) -> JobType[..., Any]:
         kind = ContextJobType if _takes_context(function) else JobType
         job_type: JobType[..., Any] = kind(
-            name or function.__name__, function, _schema_of(function), **defaults
+            name or function.__name__,
+            function,
+            _schema_of(function),
+            is_async=inspect.iscoroutinefunction(function),
+            **defaults,
         )
         _check(job_type)
         _types[job_type.name] = job_type
@@ -202,10 +210,14 @@ def _check(job_type: JobType[..., Any]) -> None:
         "max_attempts must be at least 1": (job_type.max_attempts or 1) < 1,
         "timeout must be positive": (job_type.timeout or 1) <= 0,
         "backoff must not be negative": (job_type.backoff or 0) < 0,
-        "async functions are not supported": inspect.iscoroutinefunction(job_type.function),
+        "a generator would never run": _makes_generator(job_type.function),
     }
     if found := [fault for fault, present in faults.items() if present]:
         raise DefinitionError(f"Job type {job_type.name!r}: {'; '.join(found)}.")
+
+
+def _makes_generator(function: Callable[..., Any]) -> bool:
+    return inspect.isgeneratorfunction(function) or inspect.isasyncgenfunction(function)
 
 
 def _takes_context(function: Callable[..., Any]) -> bool:

@@ -29,6 +29,7 @@ BULK_BATCH = 500
 COUNT_BATCH = 1_000
 EXPIRE_BATCH = 1_000
 LEFT_BEHIND_SECONDS = 10.0  # a record in progress is not disturbed for that long
+CANCEL_SECONDS = 5.0  # how long a cancelled coroutine may take to end, before its worker is killed
 APART_SECONDS = 20.0  # over which jobs that crashed together twice are spread
 
 
@@ -424,6 +425,16 @@ def timeout_seconds(type: str) -> float:
     """Return how long a job of this type may run."""
     job_type = registry.get(type)
     return float((job_type and job_type.timeout) or settings.JOB_TIMEOUT_SECONDS)
+
+
+def kill_seconds(type: str) -> float:
+    """Return after how long the worker that runs a job of this type is killed.
+
+    A coroutine is cancelled at its timeout, which costs no worker; one that does not heed it, or
+    blocks the loop, is killed as well.
+    """
+    job_type = registry.get(type)
+    return timeout_seconds(type) + (CANCEL_SECONDS if job_type and job_type.is_async else 0.0)
 
 
 # --- workers ----------------------------------------------------------------------------------

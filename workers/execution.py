@@ -1,5 +1,6 @@
 """Run one job's function and say how it ended. Touches no store."""
 
+import inspect
 import json
 import time
 import traceback
@@ -11,6 +12,7 @@ from django.conf import settings
 
 from jobs import context, registry, requests, services
 from jobs.repository import ClaimedJob, End
+from workers import coroutines
 
 log = structlog.get_logger(__name__)
 ERROR_CHARACTERS = 2_000
@@ -30,6 +32,8 @@ def execute(job: ClaimedJob, should_stop: Callable[[], bool]) -> End:
         if job_type is None:
             raise LookupError(f"No code for job type {job.type!r} in this worker.")
         result = job_type.run(job.payload)
+        if inspect.iscoroutine(result):
+            result = coroutines.wait(result, services.timeout_seconds(job.type))
     except BaseException as error:  # a job that raises SystemExit must not stop its worker
         return _failed(job, error, started)
     finally:
@@ -53,11 +57,13 @@ def _kept(result: Any) -> dict[str, Any]:
 
 def _failed(job: ClaimedJob, error: BaseException, started: float) -> End:
     text = "".join(traceback.format_exception(error))
+    late = isinstance(error, coroutines.TimedOut)
     end = services.failure(
         job,
         started=started,
         ended=time.monotonic(),
-        error_type=type(error).__name__[:200],
+        outcome="timed_out" if late else "failed",
+        error_type="TimeoutError" if late else type(error).__name__[:200],
         error=_clean(str(error), ERROR_CHARACTERS) or type(error).__name__,
         traceback=_clean(text[-TRACEBACK_CHARACTERS:], TRACEBACK_CHARACTERS),
         size=2 * len(text[-TRACEBACK_CHARACTERS:]),

@@ -2,17 +2,18 @@
 
 LEAST, MOST = 1, 200
 QUICK_SECONDS = 0.05  # a batch that takes longer makes the next one smaller
+STUCK_SECONDS = 0.25  # how long a claimed job may wait here before it is given back
 
 
 class Prefetch:
-    """Doubles while full batches run quickly; one slow job brings it back to one."""
+    """Doubles while full batches run quickly; one slow job, or stuck ones, bring it back to one."""
 
     def __init__(self) -> None:
         self.count = LEAST
 
     def ran(self, jobs: int, seconds: float, slowest: float) -> None:
         """Learn from a batch: how many jobs it had, how long it and its slowest job took."""
-        if slowest > QUICK_SECONDS:
+        if slowest > QUICK_SECONDS or seconds > STUCK_SECONDS:
             self.count = LEAST
         elif seconds > QUICK_SECONDS:
             self.count = max(self.count // 2, LEAST)

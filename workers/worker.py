@@ -24,13 +24,12 @@ from jobs.errors import StoreDown
 from jobs.repository import ClaimedJob
 from workers.board import Board, Running
 from workers.execution import execute
-from workers.prefetch import Prefetch
+from workers.prefetch import STUCK_SECONDS, Prefetch
 from workers.recorder import Recorder
 from workers.unheard import Unheard
 
 log = structlog.get_logger(__name__)
 
-GIVE_BACK_SECONDS = 0.25  # how long a claimed job may wait behind a slow one
 RETRY_SECONDS = 0.5
 
 
@@ -89,7 +88,7 @@ class Worker:
         """The core loop: take a job, execute it, hand its end to the recorder."""
         while job := self.next_job(slot):
             started = time.monotonic()
-            deadline = started + services.timeout_seconds(job.type)
+            deadline = started + services.kill_seconds(job.type)
             self.board.start(self.place.index, slot, Running(job.id, job.claim, started, deadline))
             end = execute(job, partial(self.should_stop, slot, job))
             self.board.finish(self.place.index, slot)
@@ -152,7 +151,9 @@ class Worker:
     def _learn(self) -> None:
         jobs, claimed_at = self._batch
         if jobs:
-            self._prefetch.ran(jobs, time.monotonic() - claimed_at, self._slowest)
+            # Beside a slow job the other slots go on: only how long the batch lasted says anything.
+            slowest = self._slowest if self.board.slots == 1 else 0.0
+            self._prefetch.ran(jobs, time.monotonic() - claimed_at, slowest)
             self._batch = (0, 0.0)
 
     def _recover(self, error: Exception) -> None:
@@ -176,7 +177,7 @@ class Worker:
         Returns whether jobs are still waiting here.
         """
         waited = time.monotonic() - self._batch[1]
-        if self.claimed and (self.stopping or waited > GIVE_BACK_SECONDS):
+        if self.claimed and (self.stopping or waited > STUCK_SECONDS):
             stuck = []
             while self.claimed:
                 stuck.append(self.claimed.pop())

@@ -16,6 +16,7 @@ from django.conf import settings
 from jobs import demo, selectors, services  # noqa: F401 - demo registers its job types here too
 from jobs.clients import Document, collection
 from jobs.requests import Request
+from tests.system import tasks  # noqa: F401 - as demo
 
 ROOT = Path(__file__).parents[2]
 
@@ -74,6 +75,7 @@ def environment(stores: str, tmp_path: Path) -> dict[str, str]:
         "REDIS_URL": settings.REDIS_URL,
         "REDIS_PREFIX": settings.REDIS_PREFIX,
         "DATA_DIR": str(tmp_path),
+        "DJANGO_SETTINGS_MODULE": "tests.system.settings",
         "DEMO_JOBS": "1",
         "SECRET_KEY": "test",
         "WORKER_GRACE_SECONDS": "5",

@@ -4,8 +4,12 @@ import os
 import signal
 import time
 
+import pytest
+
 from jobs import services
 from tests.system.conftest import fill
+
+WAITS = pytest.mark.parametrize("type", ["wait", "async_wait"])
 
 
 def started(running):
@@ -18,8 +22,9 @@ def stopped_early(running):
     return [line for line in running.log.splitlines() if "wait.stopped_early" in line]
 
 
-def test_a_cancelled_job_ends_early_and_its_worker_goes_on(tree, until, document):
-    id = services.enqueue("wait", {"seconds": 60})
+@WAITS
+def test_a_cancelled_job_ends_early_and_its_worker_goes_on(type, tree, until, document):
+    id = services.enqueue(type, {"seconds": 60})
     running = tree("--processes", "1")
     until(lambda: started(running))
     time.sleep(1)
@@ -28,15 +33,16 @@ def test_a_cancelled_job_ends_early_and_its_worker_goes_on(tree, until, document
     until(lambda: stopped_early(running))
     assert time.monotonic() - cancelled < 3
     (line,) = stopped_early(running)
-    assert all(part in line for part in (f"job={id}", "type=wait", "attempt=1", "claim=1"))
+    assert all(part in line for part in (f"job={id}", f"type={type}", "attempt=1", "claim=1"))
     until(lambda: "job.end_refused" in running.log)
     assert document(id)["status"] == "cancelled"
     (after,) = fill(1)
     until(lambda: document(after)["status"] == "completed")
 
 
-def test_of_two_jobs_side_by_side_only_the_cancelled_one_ends(tree, until, document):
-    kept, cancelled = (services.enqueue("wait", {"seconds": each}) for each in (5, 60))
+@WAITS
+def test_of_two_jobs_side_by_side_only_the_cancelled_one_ends(type, tree, until, document):
+    kept, cancelled = (services.enqueue(type, {"seconds": each}) for each in (5, 60))
     running = tree("--processes", "1", "--concurrency", "2")
     until(lambda: len(started(running)) == 2)
     services.cancel(cancelled, actor="ada")
@@ -47,8 +53,9 @@ def test_of_two_jobs_side_by_side_only_the_cancelled_one_ends(tree, until, docum
     assert f"job={cancelled}" in line
 
 
-def test_a_stop_ends_it_early_and_it_is_recorded(tree, until, document):
-    id = services.enqueue("wait", {"seconds": 60})
+@WAITS
+def test_a_stop_ends_it_early_and_it_is_recorded(type, tree, until, document):
+    id = services.enqueue(type, {"seconds": 60})
     running = tree("--processes", "1", WORKER_GRACE_SECONDS="20")
     until(lambda: started(running))
     running.signal(signal.SIGTERM)

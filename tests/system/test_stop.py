@@ -13,8 +13,9 @@ from taskqueue import embedded
 from tests.system.conftest import ROOT, fill
 
 
-def test_the_first_signal_finishes_what_runs_and_gives_back_the_rest(tree, until, document):
-    slow = services.enqueue("sleep", {"seconds": 2}, priority="high")
+@pytest.mark.parametrize("type", ["sleep", "async_sleep"])
+def test_the_first_signal_finishes_what_runs_and_gives_back_the_rest(type, tree, until, document):
+    slow = services.enqueue(type, {"seconds": 2}, priority="high")
     running = tree("--processes", "1")
     until(lambda: document(slow)["status"] == "running")
     fill(50)
@@ -25,8 +26,11 @@ def test_the_first_signal_finishes_what_runs_and_gives_back_the_rest(tree, until
     assert collection("workers").find_one({"ended_at": None}) is None
 
 
-def test_what_outlasts_the_grace_is_given_back_without_losing_an_attempt(tree, until, document):
-    slow = services.enqueue("sleep", {"seconds": 60})
+@pytest.mark.parametrize("type", ["sleep", "async_sleep"])
+def test_what_outlasts_the_grace_is_given_back_without_losing_an_attempt(
+    type, tree, until, document
+):
+    slow = services.enqueue(type, {"seconds": 60})
     running = tree("--processes", "1", WORKER_GRACE_SECONDS="1")
     until(lambda: document(slow)["status"] == "running")
     running.signal(signal.SIGTERM)
@@ -70,8 +74,9 @@ def test_slow_jobs_do_not_hold_up_what_was_claimed_with_them(tree, until, all_in
     assert len(behind) == 50
 
 
-def test_threads_run_waiting_jobs_side_by_side(tree, all_in):
-    fill(20, type="sleep", payload={"seconds": 1})
+@pytest.mark.parametrize("type", ["sleep", "async_sleep"])
+def test_waiting_jobs_run_side_by_side(type, tree, all_in):
+    fill(20, type=type, payload={"seconds": 1})
     tree("--processes", "1", "--concurrency", "20")
     all_in("completed")
     ends = [attempt for job in collection("jobs").find() for attempt in job["attempts"]]

@@ -2,6 +2,7 @@ import os
 import signal
 import time
 
+import pytest
 from bson import ObjectId
 
 from jobs import services
@@ -50,6 +51,22 @@ def test_a_job_that_kills_its_worker_is_dead_after_three_crashes_and_workers_liv
     fill(20)
     until(lambda: collection("jobs").count_documents({"status": "completed"}) == 20)
     until(lambda: len(running.children("taskqueue: worker")) == 2)
+
+
+@pytest.mark.parametrize("type", ["wait", "async_wait"])
+def test_each_of_many_that_run_in_a_killed_worker_is_charged_a_crash_and_runs_again(
+    type, tree, until, all_in, document
+):
+    ids = fill(20, type=type, payload={"seconds": 3})
+    waiting = fill(5, priority="low")
+    running = tree("--processes", "1", "--concurrency", "20")
+    until(lambda: running.log.count("wait.started") == len(ids))
+    os.kill(worker_of(document(ids[0]))["pid"], signal.SIGKILL)
+    all_in("completed")
+    for job in map(document, ids):
+        assert (job["attempt"], job["crashes"]) == (1, 1)
+        assert [attempt["outcome"] for attempt in job["attempts"]] == ["crashed", "completed"]
+    assert all((job["attempt"], job["crashes"]) == (1, 0) for job in map(document, waiting))
 
 
 def test_a_job_past_its_timeout_is_killed_and_counts_as_a_failed_attempt(tree, until, document):

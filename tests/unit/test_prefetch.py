@@ -34,3 +34,9 @@ def test_many_quick_jobs_that_are_slow_together_halve_it() -> None:
     prefetch = grown()
     prefetch.ran(200, 0.2, 0.001)
     assert prefetch.count == MOST // 2
+
+
+def test_a_batch_that_waited_until_it_was_given_back_brings_it_back_to_one() -> None:
+    prefetch = grown()
+    prefetch.ran(200, 0.3, 0.001)
+    assert prefetch.count == LEAST

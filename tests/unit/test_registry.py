@@ -1,4 +1,5 @@
-from collections.abc import Iterator
+import asyncio
+from collections.abc import AsyncIterator, Iterator
 from typing import Any, Literal
 
 import pytest
@@ -74,6 +75,34 @@ def test_what_no_json_object_can_fill_is_refused_when_it_is_defined() -> None:
 
         @job
         def anything(**kwargs: int) -> None: ...
+
+
+def test_a_coroutine_function_becomes_a_job_type_and_still_is_one(sent: list[Any]) -> None:
+    @job(priority="high")
+    async def add(ctx: Context, a: int, b: int = 1) -> int:
+        """Add two numbers."""
+        return a + b
+
+    assert (add.fields, add.priority, add.description) == (["a", "b"], "high", "Add two numbers.")
+    assert asyncio.run(add(CONTEXT, 2, b=3)) == 5
+    with context.use(CONTEXT):
+        assert asyncio.run(add.run(add.validate({"a": 2}))) == 3
+    assert add.enqueue(a=7) == "id"
+    assert set(faults({"a": "x"}, add)) == {"payload.a"}
+
+
+def generator() -> Iterator[int]:
+    yield 1
+
+
+async def async_generator() -> AsyncIterator[int]:
+    yield 1
+
+
+@pytest.mark.parametrize("function", [generator, async_generator])
+def test_a_generator_is_refused_when_it_is_defined(function: Any) -> None:
+    with pytest.raises(DefinitionError, match="a generator would never run"):
+        job(function)
 
 
 def test_two_job_types_cannot_share_a_name() -> None:
