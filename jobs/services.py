@@ -28,6 +28,7 @@ PROMOTE_BATCH = 1_000
 BULK_BATCH = 500
 COUNT_BATCH = 1_000
 EXPIRE_BATCH = 1_000
+ABANDONED_SECONDS = 3.0  # a transaction lasts milliseconds; a call that meets it waits for 6 s
 LEFT_BEHIND_SECONDS = 10.0  # a record in progress is not disturbed for that long
 APART_SECONDS = 20.0  # over which jobs that crashed together twice are spread
 
@@ -301,16 +302,23 @@ def count() -> int:
     return left_behind + repository.count_new(COUNT_BATCH)
 
 
+def abort_abandoned() -> int:
+    """Free what somebody who died in a transaction had locked; return how many such there were."""
+    aborted = repository.abort_abandoned(ABANDONED_SECONDS)
+    if aborted:
+        log.warning("transactions.aborted", transactions=aborted)
+    return aborted
+
+
 def recount() -> int:
     """Count every job and put the totals right, whatever goes on meanwhile.
 
     Returns how many jobs they were off by: none, unless something else wrote to MongoDB.
     """
-    off = repository.miscounted()
+    off = sum(map(abs, repository.correct().values()))
     if off:
-        repository.correct(off)
-        log.warning("totals.corrected", jobs=sum(map(abs, off.values())))
-    return sum(map(abs, off.values()))
+        log.warning("totals.corrected", jobs=off)
+    return off
 
 
 def expire() -> int:

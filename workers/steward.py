@@ -29,6 +29,7 @@ REPAIR_SECONDS = 1.0
 PROMOTE_SECONDS = 0.2
 PASS_SECONDS = 2.0
 COUNT_SECONDS = 1.0
+ABORT_SECONDS = 1.0
 EXPIRE_SECONDS = 60.0
 REAP_SECONDS = 5.0
 PAUSE_SECONDS = 0.5
@@ -89,6 +90,7 @@ class Steward:
             Chore("bury", 0.5, self.bury),
             Chore("heartbeat", settings.WORKER_HEARTBEAT_SECONDS, self.heartbeat),
             Chore("pauses", PAUSE_SECONDS, self.read_pauses),
+            Chore("abort", ABORT_SECONDS, services.abort_abandoned, for_all=True),
             Chore("promote", PROMOTE_SECONDS, self.promote, for_all=True),
             Chore("count", COUNT_SECONDS, self.count, for_all=True),
             Chore("expire", EXPIRE_SECONDS, self.expire, for_all=True),
