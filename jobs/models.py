@@ -102,7 +102,9 @@ class Job(models.Model):
             models.Index(fields=["tags", "-id"], name="by_tag", condition=models.Q(tags__gt="")),
             # Counting: few, and only for a moment.
             models.Index(
-                fields=["uncounted"], name="uncounted", condition=models.Q(uncounted=True)
+                fields=["uncounted", "created_at"],
+                name="uncounted",
+                condition=models.Q(uncounted=True),
             ),
             # Deletion: whose time to be kept is over. Not MongoDB's own, which would tell no tally.
             models.Index(

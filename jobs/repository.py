@@ -281,18 +281,25 @@ PLACE = dict.fromkeys(("queue", "priority", "type", "status", "created_at", "unc
 
 
 @durable
-def count_new(limit: int) -> int:
-    """Count jobs that were stored without being counted, the oldest first. Returns how many."""
+def count_new(seconds: float, limit: int) -> int:
+    """Count jobs that were stored uncounted that long ago, the newest first. Returns how many.
+
+    Most are claimed before, and counted with their ends. Those at the head of a line are about to
+    be: a claim and this count would wait for each other.
+    """
     jobs = collection("jobs")
-    # What is running is counted with its end: its worker knows it as new.
-    new = {"uncounted": True, "status": {"$in": [State.PENDING, State.SCHEDULED]}}
+    new = {
+        "uncounted": True,
+        "status": {"$in": [State.PENDING, State.SCHEDULED]},
+        "created_at": {"$lte": now() - timedelta(seconds=seconds)},
+    }
     found: list[Document] = []
     if jobs.find_one(new, {"_id": 1}) is None:
         return 0
 
     def add(session: ClientSession) -> Changes:
-        # The index holds equals in the order in which they came: sorting would read all of them.
-        found[:] = jobs.find(new, PLACE, session=session, hint="uncounted").limit(limit)
+        newest = jobs.find(new, PLACE, session=session).sort("created_at", DESCENDING)
+        found[:] = newest.limit(limit)
         changes = Changes()
         for document in found:
             _came(changes, document)

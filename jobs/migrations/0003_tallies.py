@@ -102,7 +102,9 @@ class Migration(migrations.Migration):
         migrations.AddIndex(
             model_name="job",
             index=models.Index(
-                condition=models.Q(("uncounted", True)), fields=["uncounted"], name="uncounted"
+                condition=models.Q(("uncounted", True)),
+                fields=["uncounted", "created_at"],
+                name="uncounted",
             ),
         ),
         migrations.AddIndex(

@@ -133,7 +133,7 @@ PLANS = {
     "uncounted": {"uncounted": True},
     "expired": {"expire_at": {"$gt": repository.EPOCH, "$lte": repository.EPOCH + timedelta(1)}},
 }
-ORDERS = {"due": "run_at", "lane": "enqueued_at", "expired": "expire_at", "uncounted": "uncounted"}
+ORDERS = {"due": "run_at", "lane": "enqueued_at", "expired": "expire_at", "uncounted": "created_at"}
 
 
 @pytest.mark.parametrize("index", PLANS)
