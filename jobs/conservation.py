@@ -230,7 +230,7 @@ RULES = [
     ),
     Rule(
         EVERY - EXPIRING,
-        "expire_at is empty while a job may still run: MongoDB deletes it at that time.",
+        "expire_at is empty while a job may still run: it is deleted at that time.",
         lambda job: job["expire_at"] is None,
     ),
     Rule(

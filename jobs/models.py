@@ -102,7 +102,9 @@ class Job(models.Model):
             models.Index(fields=["tags", "-id"], name="by_tag", condition=models.Q(tags__gt="")),
             # Counting: few, and only for a moment.
             models.Index(
-                fields=["uncounted"], name="uncounted", condition=models.Q(uncounted=True)
+                fields=["uncounted", "created_at"],
+                name="uncounted",
+                condition=models.Q(uncounted=True),
             ),
             # Deletion: whose time to be kept is over. Not MongoDB's own, which would tell no tally.
             models.Index(
@@ -185,7 +187,7 @@ class Tally(models.Model):
     id = models.CharField(max_length=255, primary_key=True, db_column="_id")
     queue = models.CharField(max_length=64)
     priority = models.CharField(max_length=6, null=True)  # of a total
-    type = models.CharField(max_length=64, null=True)  # of a minute, as
+    type = models.CharField(max_length=64, null=True)  # of a minute, like the next
     minute = models.DateTimeField(null=True)
     stripe = models.IntegerField()
 
@@ -196,7 +198,7 @@ class Tally(models.Model):
         ordering = ["id"]
         verbose_name_plural = "tallies"
         indexes = [
-            models.Index(fields=["type", "minute"], name="by_minute"),
+            models.Index(fields=["type", "queue", "minute"], name="by_minute"),
             TTLIndex(fields=["minute"], name="minute_expiry", after=timedelta(days=14)),
         ]
 
@@ -213,6 +215,7 @@ class Receipt(models.Model):
     claims = ArrayField(models.IntegerField())
     statuses = ArrayField(models.CharField(max_length=9))  # where each of the jobs goes
     new = ArrayField(ObjectIdField())  # those of the jobs that are in no tally yet
+    opened_at = models.DateTimeField()
     counted_at = models.DateTimeField(null=True)  # when a steward took it for left behind
 
     objects: ClassVar[MongoManager] = MongoManager()

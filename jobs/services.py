@@ -26,8 +26,10 @@ REPAIR_BATCH = 20_000  # ids pushed into a lane at once: seconds of work, not al
 REPAIR_GRACE = timedelta(seconds=1)  # a job may be between its two stores for that long
 PROMOTE_BATCH = 1_000
 BULK_BATCH = 500
-COUNT_BATCH = 1_000
-EXPIRE_BATCH = 1_000
+COUNT_BATCH = 200  # jobs locked at once: for tens of milliseconds
+EXPIRE_BATCH = 500
+NEW_SECONDS = 1.0  # in which most jobs are claimed
+ABANDONED_SECONDS = 3.0  # a transaction lasts milliseconds; a call that meets it waits for 6 s
 LEFT_BEHIND_SECONDS = 10.0  # a record in progress is not disturbed for that long
 CANCEL_SECONDS = 5.0  # how long a cancelled coroutine may take to end, before its worker is killed
 APART_SECONDS = 20.0  # over which jobs that crashed together twice are spread
@@ -298,7 +300,15 @@ def count() -> int:
     Single jobs are, for a moment, and ends whose recorder died before it could count them.
     """
     left_behind = repository.count_left_behind(LEFT_BEHIND_SECONDS, COUNT_BATCH)
-    return left_behind + repository.count_new(COUNT_BATCH)
+    return left_behind + repository.count_new(NEW_SECONDS, COUNT_BATCH)
+
+
+def abort_abandoned() -> int:
+    """Free what somebody who died in a transaction had locked; return how many such there were."""
+    aborted = repository.abort_abandoned(ABANDONED_SECONDS)
+    if aborted:
+        log.warning("transactions.aborted", transactions=aborted)
+    return aborted
 
 
 def recount() -> int:
@@ -306,11 +316,10 @@ def recount() -> int:
 
     Returns how many jobs they were off by: none, unless something else wrote to MongoDB.
     """
-    off = repository.miscounted()
+    off = sum(map(abs, repository.correct().values()))
     if off:
-        repository.correct(off)
-        log.warning("totals.corrected", jobs=sum(map(abs, off.values())))
-    return sum(map(abs, off.values()))
+        log.warning("totals.corrected", jobs=off)
+    return off
 
 
 def expire() -> int:

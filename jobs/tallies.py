@@ -2,8 +2,8 @@
 
 Each transaction that moves jobs says here by how many, so the counts are exact whatever dies, and
 reading them costs the same with ten jobs as with ten million. A *total* counts the jobs of a lane
-by state. A *minute* counts, of one queue and job type, the jobs accepted and the executions ended,
-with histograms of how long they waited and ran.
+by state. A *minute* counts the jobs accepted and the executions ended, with histograms of how long
+they waited and ran: of one queue and job type, of a queue, and of all.
 
 Two transactions that write one document get in each other's way: each is kept in `STRIPES` parts.
 """
@@ -18,7 +18,7 @@ from jobs.registry import Lane
 from jobs.states import State
 
 STRIPES: Final = 16
-ALL: Final = ("", "")  # the queue and type of a minute that counts all of them
+ALL: Final = ""  # as the type of a minute: of all types; as its queue: of all queues
 BUCKETS: Final = 48  # of a histogram: number n ends at 2^(n/2) milliseconds, the last never
 
 OUTCOMES: Final = ("completed", "failed", "timed_out", "crashed", "lost")  # of an execution
@@ -35,7 +35,7 @@ NAMES: Final = {
 
 # A claim and its return change no total: what is running is few, and counted in its index.
 CLAIMABLE: Final = "claimable"
-COLUMN: Final = {
+COLUMN: Final[dict[str, str]] = {
     state: CLAIMABLE if state in (State.PENDING, State.RUNNING) else state.value for state in State
 }
 
@@ -59,28 +59,37 @@ class Changes:
 
     def __init__(self) -> None:
         self._totals: dict[Lane, Counter[str]] = defaultdict(Counter)
-        self._minutes: dict[tuple[str, str], Counter[str]] = defaultdict(Counter)
+        self._minutes: dict[tuple[datetime | None, str, str], Counter[str]] = defaultdict(Counter)
 
-    def entered(self, lane: Lane, state: State) -> None:
-        """Count a job that is in a state now."""
-        self._totals[lane][COLUMN[state]] += 1
+    def entered(self, lane: Lane, state: str, jobs: int = 1) -> None:
+        """Count jobs that are in a state now; what is none of the states is in no total."""
+        if state in COLUMN:
+            self._totals[lane][COLUMN[state]] += jobs
 
-    def left(self, lane: Lane, state: State, type: str, new: bool) -> None:
-        """Count a job out of a state; one that is `new` was never counted in, and is accepted."""
-        if new:
-            self.accepted(lane.queue, type)
-        else:
+    def left(self, lane: Lane, state: str) -> None:
+        """Count a job out of a state."""
+        if state in COLUMN:
             self._totals[lane][COLUMN[state]] -= 1
 
-    def accepted(self, queue: str, type: str) -> None:
-        """Count a new job."""
-        self._minutes[queue, type]["accepted"] += 1
+    def accepted(self, queue: str, type: str, at: datetime | None, jobs: int = 1) -> None:
+        """Count new jobs, accepted at that time; `None`: now."""
+        self._minutes[at and _minute(at), queue, type]["accepted"] += jobs
 
     def ended(
-        self, queue: str, type: str, outcome: str, waited: float | None, ran: float | None
+        self,
+        queue: str,
+        type: str,
+        outcome: str,
+        *,
+        at: datetime | None = None,
+        waited: float | None = None,
+        ran: float | None = None,
     ) -> None:
-        """Count an execution, with the milliseconds that it waited and ran; `None`: unknown."""
-        counts = self._minutes[queue, type]
+        """Count an execution that ended at that time; `None`: now.
+
+        With the milliseconds that it waited and ran; `None`: unknown.
+        """
+        counts = self._minutes[at and _minute(at), queue, type]
         jobs, ran_ms, ran_in = NAMES[outcome]
         counts[jobs] += 1
         if waited is not None:
@@ -104,7 +113,7 @@ class Changes:
         for (lane, column), jobs in off.items():
             self._totals[lane][column] += jobs
 
-    def additions(self, minute: datetime, stripe: int) -> Iterator[tuple[Named, Mapping[str, int]]]:
+    def additions(self, now: datetime, stripe: int) -> Iterator[tuple[Named, Mapping[str, int]]]:
         """Yield which document of the collection `tallies` each change belongs to, and the change.
 
         A dot in the name of a number stands for a level.
@@ -113,17 +122,20 @@ class Changes:
             name = {"queue": lane.queue, "priority": lane.priority, "stripe": stripe}
             if change := {state: jobs for state, jobs in counts.items() if jobs}:
                 yield _named("total", name), change
-        for (queue, type), counts in self._minutes_and_all():
+        for (minute, queue, type), counts in self._rolled_up(_minute(now)).items():
             name = {"minute": minute, "queue": queue, "type": type, "stripe": stripe}
             yield _named("minute", name), counts
 
-    def _minutes_and_all(self) -> Iterator[tuple[tuple[str, str], Counter[str]]]:
-        everything = Counter[str]()
-        for counts in self._minutes.values():
-            everything.update(counts)
-        yield from self._minutes.items()
-        if everything:
-            yield ALL, everything
+    def _rolled_up(self, now: datetime) -> dict[tuple[datetime, str, str], Counter[str]]:
+        rolled: dict[tuple[datetime, str, str], Counter[str]] = defaultdict(Counter)
+        for (minute, queue, type), counts in self._minutes.items():
+            for name in ((queue, type), (queue, ALL), (ALL, ALL)):
+                rolled[minute or now, *name].update(counts)
+        return rolled
+
+
+def _minute(at: datetime) -> datetime:
+    return at.replace(second=0, microsecond=0)
 
 
 def _named(kind: str, name: Named) -> Named:

@@ -94,6 +94,7 @@ DATABASES = {
         "NAME": MONGODB_DATABASE,
         # Timeouts stay well under WORKER_LOST_SECONDS, so that an outage is noticed while it lasts.
         "OPTIONS": {
+            "appname": "taskqueue",
             "w": "majority",
             "journal": True,
             "wTimeoutMS": 5000,

@@ -27,9 +27,11 @@ SPARE = 10  # times less often others do the leader's chores: it may be cut off 
 JUMP_SECONDS = 2.0  # by how much MongoDB's clock may disagree with ours about a heartbeat's time
 REPAIR_SECONDS = 1.0
 PROMOTE_SECONDS = 0.2
-PASS_SECONDS = 2.0
+PROMOTE_PASS_SECONDS = 2.0
 COUNT_SECONDS = 1.0
-EXPIRE_SECONDS = 60.0
+EXPIRE_SECONDS = 1.0
+TIDY_PASS_SECONDS = 0.2  # of counting and of deleting, which can wait while promotion cannot
+ABORT_SECONDS = 1.0
 REAP_SECONDS = 5.0
 PAUSE_SECONDS = 0.5
 MOVED_ON_SECONDS = 1.0  # an execution younger than that is not asked about
@@ -89,6 +91,7 @@ class Steward:
             Chore("bury", 0.5, self.bury),
             Chore("heartbeat", settings.WORKER_HEARTBEAT_SECONDS, self.heartbeat),
             Chore("pauses", PAUSE_SECONDS, self.read_pauses),
+            Chore("abort", ABORT_SECONDS, services.abort_abandoned, for_all=True),
             Chore("promote", PROMOTE_SECONDS, self.promote, for_all=True),
             Chore("count", COUNT_SECONDS, self.count, for_all=True),
             Chore("expire", EXPIRE_SECONDS, self.expire, for_all=True),
@@ -181,19 +184,19 @@ class Steward:
 
     def promote(self) -> None:
         """Make due jobs pending, all of them."""
-        self._until_none(services.promote)
+        self._until_none(services.promote, PROMOTE_PASS_SECONDS)
 
     def count(self) -> None:
         """Take into the totals what is not in them yet."""
-        self._until_none(services.count)
+        self._until_none(services.count, TIDY_PASS_SECONDS)
 
     def expire(self) -> None:
         """Delete the jobs that have been kept long enough."""
-        self._until_none(services.expire)
+        self._until_none(services.expire, TIDY_PASS_SECONDS)
 
-    def _until_none(self, act: Callable[[], int]) -> None:
-        """Act until nothing is left to do; a herd in several goes, so that heartbeats go on."""
-        until = time.monotonic() + PASS_SECONDS
+    def _until_none(self, act: Callable[[], int], seconds: float) -> None:
+        """Act until nothing is left to do; a herd in several goes, so that other chores go on."""
+        until = time.monotonic() + seconds
         while act() and not self.stopping and time.monotonic() < until:
             pass
 

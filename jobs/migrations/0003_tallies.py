@@ -10,7 +10,7 @@ from jobs import repository
 
 def count_all(apps: Any, schema_editor: Any) -> None:
     """The jobs of an older version are in no total yet."""
-    repository.correct(repository.miscounted())
+    repository.correct()
 
 
 class Migration(migrations.Migration):
@@ -51,6 +51,7 @@ class Migration(migrations.Migration):
                         base_field=django_mongodb_backend.fields.ObjectIdField()
                     ),
                 ),
+                ("opened_at", models.DateTimeField()),
                 ("counted_at", models.DateTimeField(null=True)),
             ],
             options={
@@ -101,7 +102,9 @@ class Migration(migrations.Migration):
         migrations.AddIndex(
             model_name="job",
             index=models.Index(
-                condition=models.Q(("uncounted", True)), fields=["uncounted"], name="uncounted"
+                condition=models.Q(("uncounted", True)),
+                fields=["uncounted", "created_at"],
+                name="uncounted",
             ),
         ),
         migrations.AddIndex(
@@ -122,7 +125,7 @@ class Migration(migrations.Migration):
         ),
         migrations.AddIndex(
             model_name="tally",
-            index=models.Index(fields=["type", "minute"], name="by_minute"),
+            index=models.Index(fields=["type", "queue", "minute"], name="by_minute"),
         ),
         migrations.AddIndex(
             model_name="tally",

@@ -20,6 +20,11 @@ def _stores(stores: str) -> None:
 
 
 @pytest.fixture(autouse=True)
+def _counted_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(services, "NEW_SECONDS", 0.0)
+
+
+@pytest.fixture(autouse=True)
 def _job_types(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(registry, "_types", dict(registry._types))
 

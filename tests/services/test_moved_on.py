@@ -2,8 +2,7 @@ from bson import ObjectId
 
 from jobs import services
 from jobs.clients import collection
-from jobs.repository import End, Holding
-from jobs.states import State
+from jobs.repository import Holding
 from tests.services.conftest import WORKER
 
 OTHER = ObjectId()
@@ -13,31 +12,28 @@ def holding(job, worker=WORKER):
     return Holding(worker, job.id, job.claim)
 
 
-def completed(holding):
-    return End(holding.job, holding.claim, State.COMPLETED, "completed", started=0, ended=1)
-
-
 def claimed(claim, count):
     for _ in range(count):
         services.enqueue("echo", {})
-    return [holding(job) for job in claim(count)]
+    return claim(count)
 
 
 def test_what_is_still_held_has_not_moved_on(claim):
-    held = claimed(claim, 3)
+    held = [holding(job) for job in claimed(claim, 3)]
     assert services.moved_on(held) == []
 
 
 def test_what_was_cancelled_or_has_ended_or_is_gone_has_moved_on(claim):
-    cancelled, ended, gone, held = claimed(claim, 4)
-    services.cancel(str(cancelled.job), actor="ada")
-    services.record(WORKER, [completed(ended)])
-    collection("jobs").delete_one({"_id": gone.job})
-    assert services.moved_on([cancelled, ended, gone, held]) == [cancelled, ended, gone]
+    jobs = cancelled, ended, gone, _ = claimed(claim, 4)
+    services.cancel(str(cancelled.id), actor="ada")
+    services.record(WORKER, [services.completion(ended, started=0, ended=1)])
+    collection("jobs").delete_one({"_id": gone.id})
+    every = [holding(job) for job in jobs]
+    assert services.moved_on(every) == every[:3]
 
 
 def test_what_another_worker_took_or_the_same_one_took_again_has_moved_on(claim):
-    first, again = claimed(claim, 2)
+    first, again = (holding(job) for job in claimed(claim, 2))
     services.give_back(WORKER)
     (taken,) = (holding(job, OTHER) for job in claim(1, OTHER))
     (retaken,) = (holding(job) for job in claim(1))

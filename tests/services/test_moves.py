@@ -12,7 +12,7 @@ from tests.services.conftest import WORKER, in_state, stored
 
 
 def end(job: ClaimedJob, status: State) -> End:
-    return End(id=job.id, claim=job.claim, status=status, outcome="completed", delay_seconds=9)
+    return End(job=job, status=status, outcome="completed", delay_seconds=9)
 
 
 def recording(status: State) -> Callable[[ClaimedJob], object]:

@@ -10,9 +10,11 @@ import os
 import random
 import sys
 import time
+from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from datetime import timedelta
 from typing import Any, TypeVar
+from unittest.mock import patch
 
 import pytest
 from bson import ObjectId
@@ -31,7 +33,7 @@ from hypothesis.stateful import (
 from pymongo.collection import Collection
 from pymongo.errors import AutoReconnect
 
-from jobs import clients, lanes, repository, selectors, services
+from jobs import clients, lanes, repository, services
 from jobs.clients import Document, collection
 from jobs.errors import IllegalMove
 from jobs.registry import PRIORITIES
@@ -274,6 +276,24 @@ class Queue(RuleBasedStateMachine):
     def steward_repairs(self, queue: str) -> None:
         services.repair(queue)
 
+    @rule()
+    def steward_counts(self) -> None:
+        services.count()
+
+    @precondition(lambda self: self.current())
+    @rule(claim=NTH, how=HOW)
+    def recorder_dies_before_it_counts(self, claim: int, how: How) -> None:
+        held = newest(self.current(), claim)
+        end = how(held.job)
+        dies = patch.object(repository, "_close_receipt", side_effect=MemoryError)
+        with dies, pytest.raises(MemoryError):
+            services.record(held.worker, [end])
+        self.ends.append(Recorded(held.worker, end))
+        assert self.is_accepted(self.ends[-1])
+        self.mongodb_holds_what_is_expected()
+        self.totals_are_what_is_expected()
+        assert services.count() >= 1
+
     # --- what happens to Redis
 
     @rule(lost=st.sets(st.sampled_from(LANES), min_size=1))
@@ -302,6 +322,12 @@ class Queue(RuleBasedStateMachine):
             job.changed = job.new_place = False
         self.seen = stored
 
+    @invariant()
+    def totals_are_what_is_expected(self) -> None:
+        statuses = Counter(job.status for job in self.expected.values())
+        assert repository.totals().by_status == {state: statuses[state] for state in State}
+        assert repository.miscounted() == {}
+
     def check(self, job: Expected, document: Document, before: Document | None) -> None:
         check_state(document)
         if before is None:
@@ -309,7 +335,9 @@ class Queue(RuleBasedStateMachine):
         elif job.changed:
             check_step(before, document, new_place=job.new_place)
         else:
-            assert document == before, "it changed though nothing was allowed to change it"
+            before.pop("uncounted", None)
+            unchanged = {name: document[name] for name in document if name != "uncounted"}
+            assert unchanged == before, "it changed though nothing was allowed to change it"
         job.agrees_with(document, KEPT_ATTEMPTS)
 
     def teardown(self) -> None:
@@ -331,9 +359,9 @@ class Queue(RuleBasedStateMachine):
                 self.mongodb_holds_what_is_expected()
 
     def count(self) -> None:
-        selectors.forget_stats()
-        statuses = [job.status for job in self.expected.values()]
-        assert selectors.stats().by_status == {state: statuses.count(state) for state in State}
+        services.count()
+        assert collection("receipts").count_documents({"counted_at": None}) == 0
+        self.totals_are_what_is_expected()
         assert collection("audit").count_documents({}) == self.audited
 
     # --- acts that several rules share
@@ -477,6 +505,7 @@ def test_no_interleaving_breaks_a_job(
     monkeypatch.setattr(engine, "MAX_SHRINKING_SECONDS", SHRINK_SECONDS)
     monkeypatch.setattr(repository, "KEPT_ATTEMPTS", KEPT_ATTEMPTS)
     monkeypatch.setattr(services, "REPAIR_GRACE", timedelta(0))
+    monkeypatch.setattr(services, "LEFT_BEHIND_SECONDS", 0.0)
     monkeypatch.setattr(django_settings, "JOB_BACKOFF_SECONDS", BACKOFF_SECONDS)
     monkeypatch.setattr(random, "uniform", lambda *_: BACKOFF_SECONDS)  # jobs that come back apart
     run_state_machine_as_test(

@@ -274,7 +274,6 @@ def use_mongodb(**place: Any) -> None:
 def _forget() -> None:
     services._know_queue.cache_clear()
     selectors.forget_stats()
-    selectors._drift.due = float("-inf")
     repository._clock.read_at = float("-inf")
     lanes._breaker.closed_at = float("-inf")
 
