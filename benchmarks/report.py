@@ -87,8 +87,8 @@ rounds went.
 - **half load**: half of the system's own rate of no-ops in this run, 2,000 a second at most, for
   5 s in steps of 10 ms.
 - **mixed**: bursts of 40 jobs every 0.5 s, in bulk where there is such a call; one in a hundred
-  takes 2 s, and the others' wait is shown. Three processes that run one job at a time have 1.6 of 3 taken
-  by slow jobs. Systems with threads or coroutines run them beside each other.
+  takes 2 s, and the others' wait is shown. Three processes that run one job at a time have 1.6
+  of 3 taken by slow jobs. Systems with threads or coroutines run them beside each other.
 - **idle workers**: CPU time of the whole tree of processes, supervisors included, and its
   proportional set size.
 """
