@@ -91,6 +91,7 @@ PROMISES = (
     _drain("Huey", "huey", 2.3),
     _drain("Celery without results", "celery", 15),
     _drain("RQ", "rq", 25),
+    _drain("RQ without forks", "rq-simple", 25),
     _drain("the limit", "limit", 0.8),
     Promise(
         "Drain with results: Sidekiq without",

@@ -168,7 +168,7 @@ RQ = PythonPeer(
     settings="three workers that have imported their jobs before they fork; `result_ttl` 0 where "
     "no result is wanted",
     lacks=f"{LOST}{EXPIRES}",
-    jobs=1_500,
+    jobs=500,
     works=THROUGHPUT | RESULTS,
     unfit={"io": "a worker runs one job at a time, in a process forked for it"},
     bulk="`enqueue_many` of 1,000",
