@@ -103,7 +103,7 @@ def render(results: Results, scale: Results | None) -> str:
         _promises(results, scale),
     ]
     parts += [_table(title, columns, results) for title, columns in TABLES.items()]
-    parts += [_idle(results), _scaling(results), _lacks(results), _scale(scale), METHOD]
+    parts += [_idle(results), _scaling(results), _lacks(results), scale_section(scale), METHOD]
     parts += [_settings(results), _without(results), _errors(results)]
     return "\n".join(part.strip() + "\n" for part in parts if part)
 
@@ -216,30 +216,32 @@ def _errors(results: Results) -> str:
     return "## Failed\n\n" + "\n".join(lines) if lines else ""
 
 
-def _scale(scale: Results | None) -> str:
+def scale_section(scale: Results | None) -> str:
+    """Return the part about `make scale`; empty where there was none."""
     if scale is None:
         return ""
     facts = scale["facts"]
     text = (
         f"## At scale\n\n*`make scale`, {facts['started']} UTC at {facts['commit']}.* "
-        f"{facts['finished']:,} finished jobs of {facts['types']:,} job types and "
-        f"{facts['pending']:,} pending ones in a queue of their own, {facts['workers']} workers' "
-        f"records; filled in {facts['fill_seconds']:.0f} s. The database takes "
-        f"{facts['stored_mib']:,.0f} MiB on disk, {facts['cache_mib']:,.0f} MiB of it may be in "
-        "MongoDB's memory.\n\n"
+        f"{facts['finished']:,} finished jobs of {facts['types']:,} job types, "
+        f"{facts['pending']:,} pending ones in a queue of their own and the records of "
+        f"{facts['workers']} workers, filled in {facts['fill_seconds']:.0f} s. They take "
+        f"{facts['stored_mib']:,.0f} MiB on disk; MongoDB may keep {facts['cache_mib']:,.0f} MiB "
+        "in memory. *Empty* means with nothing but the jobs of the rounds themselves.\n\n"
     )
     rows = [
-        [workload["title"], *(cell(figure(scale, place, name, key)) for place in ("empty", "full"))]
-        for name, workload in scale["workloads"].items()
-        for key in workload["figures"]
+        [title, *(cell(figure(scale, place, name, key)) for place in ("empty", "full"))]
+        for name, key, title in scale["titles"]
+        if figure(scale, "full", name, key)
     ]
     table = markdown(["", "empty", "full"], rows, numbers={1, 2})
     payloads = [
         [size, *(cell(figure(scale, size, "payload", key)) for key in ("enqueue", "drain"))]
         for size in facts["payloads"]
     ]
-    titles = ["payload", "enqueued a second", "run a second"]
-    return text + table + "\n" + markdown(titles, payloads, numbers={1, 2})
+    titles = ["payload", "enqueued in bulk a second", "run a second"]
+    failed = [f"- failed: {line}" for line in errors(scale)]
+    return text + table + "\n" + markdown(titles, payloads, numbers={1, 2}) + "\n".join(failed)
 
 
 def markdown(

@@ -49,12 +49,18 @@ def results(stage: Stage, rate: float) -> Figures:
 
 
 def _drain(stage: Stage, job: str, name: str) -> Figures:
-    count = stage.system.jobs
+    enqueued, drained = rates(stage, job, [], stage.system.jobs)
+    return {name: drained, **({"bulk": enqueued} if stage.system.bulk else {})}
+
+
+def rates(
+    stage: Stage, job: str, arguments: list[Any], count: int, batch: int = BATCH
+) -> tuple[float, float]:
+    """Return how many jobs a second were enqueued, then how many were run."""
     with stage.client() as client:
-        seconds = fill(client, stage.system, job, [], count)
+        seconds = fill(client, stage.system, job, arguments, count, batch)
     with stage.tree() as tree:
-        drained = count / stage.span(tree, count)
-    return {name: drained, **({"bulk": count / seconds} if stage.system.bulk else {})}
+        return count / seconds, count / stage.span(tree, count)
 
 
 def fill(
