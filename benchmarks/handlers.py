@@ -21,7 +21,7 @@ CELLS = 4
 ENDED, FIRST, LAST, AT_GATE = range(CELLS)
 RECORD = struct.Struct(f"={CELLS}d")  # the same in Node and Ruby
 SLOTS = 256  # threads in one process
-SLOW_SECONDS = 2.0
+SLOW_EVERY, SLOW_PLACE, SLOW_SECONDS = 100, 70, 2.0  # which of `mixed` take long, and how
 
 _here = threading.local()
 _keep = False
@@ -125,10 +125,15 @@ def stamp(n: int) -> None:
     _stamps()[n] = time.monotonic_ns()
 
 
-def slow(n: int) -> None:
-    """Note when this job began, and take long."""
+def is_slow(n: int) -> bool:
+    return n % SLOW_EVERY == SLOW_PLACE
+
+
+def mixed(n: int) -> None:
+    """Note when this job began; one in a hundred takes long."""
     stamp(n)
-    time.sleep(SLOW_SECONDS)
+    if is_slow(n):
+        time.sleep(SLOW_SECONDS)
 
 
 def swallow(text: str) -> None:
@@ -143,7 +148,8 @@ async def sleep_async(seconds: float) -> None:
     ended(cells)
 
 
-async def slow_async(n: int) -> None:
-    """As `slow`, on an event loop."""
+async def mixed_async(n: int) -> None:
+    """As `mixed`, on an event loop."""
     stamp(n)
-    await asyncio.sleep(SLOW_SECONDS)
+    if is_slow(n):
+        await asyncio.sleep(SLOW_SECONDS)

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
 
+from benchmarks.handlers import is_slow
 from benchmarks.processes import Client, Failed, Tree, until
 from benchmarks.stage import BATCH, Stage
 from benchmarks.systems.base import PROCESSES, System
@@ -24,7 +25,6 @@ STREAM_SECONDS, STREAM_EVERY, STREAM_MOST = 5.0, 0.01, 2_000.0
 IO_JOBS, IO_SECONDS = 3_000, 0.1
 SCALING, SCALING_EACH = (1, 3, 6), 40
 BURSTS, BURST_JOBS, BURST_EVERY = 28, 40, 0.5
-SLOW_EVERY = 100  # one job in so many takes long
 IDLE_SECONDS = 20.0
 WAIT_SECONDS = 60
 
@@ -165,27 +165,18 @@ def scaling(stage: Stage, rate: float) -> Figures:
 
 def mixed(stage: Stage, rate: float) -> Figures:
     """Bursts of quick jobs, one in a hundred takes 2 s: how long the quick ones wait."""
-    plan, slow = Plan(), set[int]()
-    chance = random.Random(4)  # noqa: S311 - the same places for every system
-    total = 2 * WARM + BURSTS * BURST_JOBS
-    places = {start + chance.randrange(SLOW_EVERY) for start in range(2 * WARM, total, SLOW_EVERY)}
-    for burst in range(BURSTS):
-        first = 2 * WARM + burst * BURST_JOBS
-        at = burst * BURST_EVERY
-        for n in range(first, first + BURST_JOBS):
-            if n in places:
-                plan.append((at, "slow", n, 1))
-                slow.add(n)
-            elif plan and plan[-1][:2] == (at, "stamp"):
-                plan[-1] = (at, "stamp", plan[-1][2], plan[-1][3] + 1)
-            else:
-                plan.append((at, "stamp", n, 1))
-    stamps = stage.stamps(total)
+    first = 2 * WARM
+    numbers = range(first, first + BURSTS * BURST_JOBS)
+    plan = [
+        (burst * BURST_EVERY, "mixed", first + burst * BURST_JOBS, BURST_JOBS)
+        for burst in range(BURSTS)
+    ]
+    stamps = stage.stamps(numbers.stop)
     with stage.client() as client, stage.tree(gated=False) as tree:
         _warm_up(client, tree, stamps)
         waits = _waits(client, tree, stamps, plan)
-    quick = [wait for n, wait in enumerate(waits.before, start=2 * WARM) if n not in slow]
-    return {**_percentiles(quick), "slow": len(slow), "quick": len(quick)}
+    quick = [wait for n, wait in zip(numbers, waits.before, strict=True) if not is_slow(n)]
+    return {**_percentiles(quick), "quick": len(quick), "slow": len(numbers) - len(quick)}
 
 
 def idle(stage: Stage, rate: float) -> Figures:

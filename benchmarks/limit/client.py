@@ -27,7 +27,7 @@ class Queue:
         documents = [self._document(job, arguments) for arguments in many]
         self.jobs.insert_many(documents)
         ids = [str(document["_id"]) for document in documents]
-        if job == "stamp":  # its start is waited for
+        if job in ("stamp", "mixed"):  # its start is waited for
             self.line.lpush(LINE, *ids)
         else:
             self.unpushed += ids

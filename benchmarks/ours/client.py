@@ -4,7 +4,7 @@ from typing import Any
 
 import django
 
-FIELD = {"stamp": "n", "slow": "n", "sleep": "seconds", "swallow": "text"}
+FIELD = {"stamp": "n", "mixed": "n", "sleep": "seconds", "swallow": "text"}
 
 
 class Queue:

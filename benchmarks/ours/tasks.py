@@ -9,7 +9,7 @@ noop = job(handlers.noop)
 result = job(handlers.result)
 sleep = job(handlers.sleep)
 stamp = job(handlers.stamp)
-slow = job(handlers.slow)
+mixed = job(handlers.mixed)
 swallow = job(handlers.swallow)
 
 MORE = [f"type_{number:04}" for number in range(int(os.environ.get("BENCH_TYPES", "0")))]

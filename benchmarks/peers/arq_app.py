@@ -28,12 +28,12 @@ async def sleep(_: Any, seconds: float) -> None:
     await handlers.sleep_async(seconds)
 
 
-async def slow(_: Any, n: int) -> None:
-    await handlers.slow_async(n)
+async def mixed(_: Any, n: int) -> None:
+    await handlers.mixed_async(n)
 
 
 class Worker:
-    functions = [func(run, name=run.__name__) for run in (noop, result, stamp, sleep, slow)]
+    functions = [func(run, name=run.__name__) for run in (noop, result, stamp, sleep, mixed)]
     redis_settings = SETTINGS
     keep_result = 3600 if os.environ.get("BENCH_RESULTS") else 0
     max_jobs = 50

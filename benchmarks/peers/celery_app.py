@@ -20,7 +20,7 @@ app.conf.update(
     broker_pool_limit=16,
     worker_disable_rate_limits=True,
 )
-JOBS = ("noop", "result", "sleep", "stamp", "slow")
+JOBS = ("noop", "result", "sleep", "stamp", "mixed")
 tasks = {name: app.task(name=name)(getattr(handlers, name)) for name in JOBS}
 
 

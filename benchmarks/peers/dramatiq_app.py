@@ -17,7 +17,7 @@ broker = RedisBroker(url=URL)
 if KEPT:
     broker.add_middleware(Results(backend=RedisBackend(url=URL)))
 dramatiq.set_broker(broker)
-JOBS = ("noop", "result", "sleep", "stamp", "slow")
+JOBS = ("noop", "result", "sleep", "stamp", "mixed")
 actors = {name: dramatiq.actor(actor_name=name, **KEPT)(getattr(handlers, name)) for name in JOBS}
 
 

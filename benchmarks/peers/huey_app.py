@@ -8,7 +8,7 @@ from huey import RedisHuey
 from benchmarks import handlers
 
 huey = RedisHuey("bench", url=os.environ["REDIS_URL"])
-JOBS = ("noop", "result", "sleep", "stamp", "slow")
+JOBS = ("noop", "result", "sleep", "stamp", "mixed")
 tasks = {name: huey.task(name=name)(getattr(handlers, name)) for name in JOBS}
 
 

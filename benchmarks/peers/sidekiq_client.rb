@@ -1,7 +1,7 @@
 # Enqueues on orders from the runner, as benchmarks/client.py does.
 require_relative "sidekiq_app"
 
-JOBS = { "noop" => Noop, "sleep" => Sleep, "stamp" => Stamp, "slow" => Slow }.freeze
+JOBS = { "noop" => Noop, "sleep" => Sleep, "stamp" => Stamp, "mixed" => Mixed }.freeze
 
 def say(answer)
   $stdout.puts(JSON.generate(answer))

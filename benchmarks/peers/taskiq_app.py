@@ -31,7 +31,7 @@ FUNCTIONS: dict[str, Any] = {
     "result": result,
     "stamp": stamp,
     "sleep": handlers.sleep_async,
-    "slow": handlers.slow_async,
+    "mixed": handlers.mixed_async,
 }
 tasks = {name: broker.register_task(run, task_name=name) for name, run in FUNCTIONS.items()}
 
