@@ -28,7 +28,7 @@ from benchmarks.processes import Failed, redis_server
 from benchmarks.stage import database_of, stage, variables, with_database
 from benchmarks.systems import SYSTEMS
 from benchmarks.systems.base import ROOT, NotInstalled, System
-from benchmarks.systems.ours import LIMIT, OURS, commit
+from benchmarks.systems.ours import OURS, commit
 from benchmarks.workloads import WORKLOADS, Figures, Workload
 from taskqueue import embedded
 
@@ -89,11 +89,10 @@ def _some(known: list[str]) -> Any:
 
 @contextlib.contextmanager
 def servers(folder: str) -> Any:
-    """Run MongoDB, with all indexes in our database and the limit's; yields the facts."""
+    """Run MongoDB, with every collection and index of production; yields the facts."""
     with embedded.running(Path(folder), redis=False) as urls:
         uri = urls["MONGODB_URI"]
-        for system in (OURS, LIMIT):
-            migrate(with_database(uri, database_of(system)), Path(folder))
+        migrate(with_database(uri, database_of(OURS)), Path(folder))
         with pymongo.MongoClient[Any](uri) as client, redis_server(Path(folder)) as url:
             yield {
                 "mongodb": uri,

@@ -189,7 +189,7 @@ def this_second() -> ObjectId:
 
 
 def database_of(system: System) -> str:
-    return f"bench_{system.name.partition('-')[0]}"
+    return "bench" if system.own else "bench_peers"
 
 
 def with_database(uri: str, name: str) -> str:

@@ -6,9 +6,10 @@ import django
 from bson import ObjectId
 
 from benchmarks.limit import LINE, Document, jobs, line
-from benchmarks.ours.client import FIELD, payload
+from benchmarks.ours.client import payload
 
-JOBS = ("noop", "result", *FIELD)
+NUMBERED = {name: [0] for name in ("sleep", "stamp", "mixed")}
+SOME: dict[str, list[Any]] = {"noop": [], "result": [], "swallow": [""], **NUMBERED}
 
 
 class Queue:
@@ -43,23 +44,18 @@ class Queue:
 
 
 def _templates() -> dict[str, Document]:
-    """What this project stores for a job of each type, made by its own code."""
+    """What this project stores for a job of each type: accepted by its own code, and read back."""
     django.setup()
-    from jobs import repository, requests
+    from jobs import services
+    from jobs.clients import collection
+    from jobs.requests import Request
 
-    some = {"n": 0, "seconds": 0, "text": ""}
-    now = repository.now()
-    return {
-        job: requests.new_jobs(
-            [
-                requests.Request(
-                    type=job, payload={FIELD[job]: some[FIELD[job]]} if job in FIELD else {}
-                )
-            ],
-            now,
-        )[0]
-        for job in JOBS
-    }
+    requests = [Request(type=job, payload=payload(job, SOME[job])) for job in SOME]
+    ids = [ObjectId(id) for id in services.enqueue_many(requests)]
+    these = {"_id": {"$in": ids}}
+    templates = {document["type"]: document for document in collection("jobs").find(these)}
+    collection("jobs").delete_many(these)
+    return templates
 
 
 def queue() -> Queue:
