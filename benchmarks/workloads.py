@@ -1,5 +1,6 @@
 """What is measured. Each function is one measurement of one system and returns its figures."""
 
+import contextlib
 import random
 import statistics
 import time
@@ -7,6 +8,8 @@ from collections import Counter
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
+
+import psutil
 
 from benchmarks.handlers import is_slow
 from benchmarks.processes import Client, Failed, Tree, until
@@ -70,6 +73,7 @@ def fill(
     order: Figures = {"job": job, "arguments": arguments, "count": count}
     if system.bulk:
         batch = min(batch, count)
+        assert count % batch == 0, "whole batches only"
         return float(client.tell("bulk", **order, batch=batch)["seconds"])
     return float(client.tell("one", **order)["seconds"])
 
@@ -187,12 +191,12 @@ def idle(stage: Stage, rate: float) -> Figures:
             _warm_up(client, tree, stamps)
         time.sleep(2)
         seconds = IDLE_SECONDS if stage.system.name in ("ours", "celery") else IDLE_SECONDS / 2
-        processes = tree.family()
         with stage.watched() as commands:
             before, started = _cpu_seconds(tree), time.monotonic()
             time.sleep(seconds)
             cpu = (_cpu_seconds(tree) - before) / (time.monotonic() - started)
         tree.alive()
+        processes = tree.family()
         return {
             "cpu": 100 * cpu,
             "memory": sum(pss_bytes(process.pid) for process in processes) / 2**20,
@@ -204,14 +208,21 @@ def idle(stage: Stage, rate: float) -> Figures:
 
 
 def _cpu_seconds(tree: Tree) -> float:
-    times = [process.cpu_times() for process in tree.family()]
-    return sum(time.user + time.system for time in times)
+    seconds = 0.0
+    for process in tree.family():
+        with contextlib.suppress(psutil.NoSuchProcess):
+            times = process.cpu_times()
+            seconds += times.user + times.system
+    return seconds
 
 
 def pss_bytes(pid: int) -> int:
     """What this process adds to the memory in use: shared pages are divided by their sharers."""
-    with open(f"/proc/{pid}/smaps_rollup") as file:
-        return sum(int(line.split()[1]) * 1024 for line in file if line.startswith("Pss:"))
+    try:
+        with open(f"/proc/{pid}/smaps_rollup") as file:
+            return sum(int(line.split()[1]) * 1024 for line in file if line.startswith("Pss:"))
+    except (FileNotFoundError, ProcessLookupError):  # it has just ended
+        return 0
 
 
 def _writes(commands: Counter[str]) -> dict[str, int]:
