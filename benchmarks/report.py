@@ -62,8 +62,10 @@ HEAD = """# Performance
 *Written by `make bench` from what it has measured; do not edit.*
 
 Every job here is durable before its caller is answered, and each of its moves is written to MongoDB
-with majority and journal, with every index of production in place. The peers, with the exception
-said below, keep a job in Redis only; what each of them does not do stands beside its figure.
+with majority and journal, with every index of production in place. What a peer does *not* do stands
+beside its figures. *Durability*: a job waits in Redis only, and what that loses is lost. *States*: a
+record of what became of a job. *Results for good*: they are in Redis, most of them for some minutes
+or hours. *What ran in a dead worker* is lost with it, where here it runs again.
 """
 METHOD = """
 ## How it is measured
@@ -103,7 +105,7 @@ def render(results: Results, scale: Results | None) -> str:
         _promises(results, scale),
     ]
     parts += [_table(title, columns, results) for title, columns in TABLES.items()]
-    parts += [_idle(results), _scaling(results), _lacks(results), scale_section(scale), METHOD]
+    parts += [_idle(results), _scaling(results), scale_section(scale), METHOD]
     parts += [_settings(results), _without(results), _errors(results)]
     return "\n".join(part.strip() + "\n" for part in parts if part)
 
@@ -128,17 +130,17 @@ def _promises(results: Results, scale: Results | None) -> str:
 
 
 def _table(title: str, columns: Sequence[Column], results: Results) -> str:
-    titles = ["", *(column.title for column in columns)]
-    rows = [[label, *cells] for label, cells in _cells(columns, results)]
-    return f"## {title}\n\n" + markdown(titles, rows, numbers=set(range(1, len(titles))))
+    titles = ["", *(column.title for column in columns), "not done"]
+    rows = [[known["label"], *cells, known["lacks"]] for known, cells in _cells(columns, results)]
+    return f"## {title}\n\n" + markdown(titles, rows, numbers=range(1, len(titles) - 1))
 
 
-def _cells(columns: Sequence[Column], results: Results) -> Iterable[tuple[str, list[str]]]:
+def _cells(columns: Sequence[Column], results: Results) -> Iterable[tuple[Results, list[str]]]:
     """Each system that has any of these figures."""
     for name, known in results["systems"].items():
         found = [figure(results, name, column.workload, column.name) for column in columns]
         if any(found):
-            yield known["label"], [cell(one) for one in found]
+            yield known, [cell(one) for one in found]
 
 
 def cell(found: Figure | None) -> str:
@@ -169,15 +171,6 @@ def _scaling(results: Results) -> str:
     )
 
 
-def _lacks(results: Results) -> str:
-    rows = [
-        [known["label"], known["lacks"]]
-        for known in results["systems"].values()
-        if known["lacks"] and not known["missing"]
-    ]
-    return "## What they do not do\n\n" + markdown(["", "not done, and done here"], rows)
-
-
 def _settings(results: Results) -> str:
     rows = [
         [
@@ -197,18 +190,28 @@ def _without(results: Results) -> str:
     """Say of every dash in the tables what it means."""
     reasons: dict[str, list[str]] = {}
     for name, known in results["systems"].items():
-        if known["missing"]:
-            reasons.setdefault(f"not installed: {known['missing']}", []).append(known["label"])
-            continue
-        for column in (column for columns in TABLES.values() for column in columns):
-            if column.name == "bulk" and not known["bulk"]:
-                continue
-            if figure(results, name, column.workload, column.name) is None:
-                why = f"{column.workload}: {why_not(results, name, column.workload)}"
-                labels = reasons.setdefault(why, [])
-                labels += [known["label"]] * (known["label"] not in labels)
+        for why in dict.fromkeys(_reasons(results, name)):
+            reasons.setdefault(why, []).append(known["label"].strip("*"))
     lines = [f"- {', '.join(labels)}: {why}." for why, labels in reasons.items()]
     return "## Not measured\n\n" + "\n".join(lines) if lines else ""
+
+
+def _reasons(results: Results, system: str) -> Iterable[str]:
+    known = results["systems"][system]
+    if known["missing"]:
+        yield f"not installed: {known['missing']}"
+        return
+    if everything_else := known["unfit"].get("*"):
+        yield f"{', '.join(known['works'])} alone; {everything_else}"
+    for workload in dict.fromkeys(one.workload for columns in TABLES.values() for one in columns):
+        fit = workload in known["works"] or "*" not in known["unfit"]
+        if fit and not _has(results, system, workload):
+            yield f"{workload}: {why_not(results, system, workload)}"
+
+
+def _has(results: Results, system: str, workload: str) -> bool:
+    names = [one.name for columns in TABLES.values() for one in columns if one.workload == workload]
+    return any(figure(results, system, workload, name) for name in names)
 
 
 def _errors(results: Results) -> str:
@@ -284,8 +287,10 @@ def show(results: Results) -> None:
         table.add_column("")
         for column in columns:
             table.add_column(column.title.replace("`", ""), justify="right")
-        for label, cells in _cells(columns, results):
-            table.add_row(escape(label.strip("*")), *(text.replace(" (", "\n(") for text in cells))
+        for known, cells in _cells(columns, results):
+            table.add_row(
+                escape(known["label"].strip("*")), *(text.replace(" (", "\n(") for text in cells)
+            )
         if table.row_count:
             console.print(table)
     promised = Table(title="What was promised", box=box.SIMPLE_HEAD, title_justify="left")
@@ -295,7 +300,8 @@ def show(results: Results) -> None:
         if row.met is not None:
             texts = [row.what, row.ours, row.other, row.ratio, row.target, row.verdict]
             promised.add_row(*(escape(text.replace("`", "").strip("*")) for text in texts))
-    console.print(promised)
+    if promised.row_count:
+        console.print(promised)
     for line in errors(results):
         console.print(f"failed: {escape(line)}", style="red")
 

@@ -247,7 +247,7 @@ WORKLOADS: dict[str, Workload] = {
         Workload("enqueue", "Enqueue one at a time, and by 16 callers", enqueue),
         Workload("drain", "Drain of no-op jobs, after a bulk enqueue", drain),
         Workload("results", "Drain with small results", results, mode="results"),
-        Workload("pickup", "Pickup latency, idle and under half load", pickup, rounds=3),
+        Workload("pickup", "Pickup latency, idle and under half load", pickup, rounds=2),
         Workload("io", f"Jobs that wait, {PROCESSES} x {IO_THREADS}", waiting, 2, "io"),
         Workload("scaling", "Jobs that wait, 1 to 6 processes", scaling, rounds=2),
         Workload("mixed", "Mixed durations", mixed, rounds=1),

@@ -7,8 +7,8 @@ SYSTEMS: dict[str, System] = {
     system.name: system
     for system in (
         ours.OURS,
-        ours.LIMIT,
         ours.FIXED,
+        ours.LIMIT,
         peers.SIDEKIQ,
         peers.BULLMQ,
         peers.BULLMQ_ONE,

@@ -73,7 +73,7 @@ FIXED = FixedPrefetch(
     label="This project, prefetch fixed at 200",
     settings="as above, but it always fetches 200 and gives nothing back: what the adaptive "
     "prefetch is for",
-    lacks="fairness to what waits behind a long job",
+    lacks="give-back",
     works=frozenset({"mixed"}),
     unfit={"*": "only there for mixed durations"},
     bulk="`enqueue_many`",
@@ -86,7 +86,7 @@ LIMIT = Limit(
     settings="a bare PyMongo + redis-py loop in three forked processes that does the same writes "
     "with the same indexes: `RPOP` 200, `update_many` to claim, `find`, `update_many` with one "
     "pipeline to record on a second thread; one job alone is claimed by `find_one_and_update`",
-    lacks="retries, timeouts, give-back, repair, stopping, life after a crash",
+    lacks="retries, timeouts, give-back, repair, stopping, what ran in a dead worker",
     works=frozenset({"enqueue", "drain", "results", "pickup", "idle"}),
     unfit={
         "io": "a bare loop runs one job at a time",

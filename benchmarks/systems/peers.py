@@ -12,10 +12,8 @@ APPS = "benchmarks.peers"
 SCRIPTS = ROOT / "benchmarks" / "peers"
 IO = frozenset({"io"})
 RESULTS = frozenset({"results"})
-LOST = "Jobs live in Redis only: what it loses is lost. "
-NO_STATES = "No record of a job's states. "
-EARLY = "A job is acknowledged before it runs, so a crash loses it. "
-EXPIRES = "Results expire and are in Redis only. "
+LOST, DEAD = "durability", "what ran in a dead worker"
+FOR_GOOD = "results for good"
 
 
 @dataclass(frozen=True)
@@ -124,7 +122,7 @@ CELERY = PythonPeer(
     label="Celery, no results",
     settings=f"{CELERY_SETTINGS}, `task_ignore_result`; for jobs that wait, three workers with "
     "`--pool threads --concurrency 50`",
-    lacks=f"{LOST}{NO_STATES}{EARLY}No results.",
+    lacks=f"{LOST}, states, results, {DEAD}",
     jobs=4_000,
     works=THROUGHPUT | IO,
     unfit={"results": "see the rows with a backend"},
@@ -137,7 +135,7 @@ CELERY_REDIS = PythonPeer(
     name="celery-redis",
     label="Celery, results in Redis",
     settings=f"{CELERY_SETTINGS}, `redis://` as result backend",
-    lacks=f"{LOST}{EARLY}{EXPIRES}",
+    lacks=f"{LOST}, {FOR_GOOD}, {DEAD}",
     jobs=3_000,
     works=RESULTS,
     unfit={"*": "as Celery without results"},
@@ -151,8 +149,7 @@ CELERY_MONGODB = PythonPeer(
     label="Celery, results in MongoDB",
     settings=f"{CELERY_SETTINGS}, `mongodb://` with majority and journal as result backend: the "
     "nearest to what is kept here",
-    lacks="Jobs that wait live in Redis only. A job is acknowledged before it runs, so a crash "
-    "loses it.",
+    lacks=f"durability of what waits, {DEAD}",
     jobs=2_000,
     works=RESULTS,
     unfit={"*": "as Celery without results"},
@@ -167,7 +164,7 @@ RQ = PythonPeer(
     label="RQ",
     settings="three workers that have imported their jobs before they fork; `result_ttl` 0 where "
     "no result is wanted",
-    lacks=f"{LOST}{EXPIRES}",
+    lacks=f"{LOST}, {FOR_GOOD}",
     jobs=500,
     works=THROUGHPUT | RESULTS,
     unfit={"io": "a worker runs one job at a time, in a process forked for it"},
@@ -180,8 +177,7 @@ RQ_SIMPLE = PythonPeer(
     name="rq-simple",
     label="RQ, SimpleWorker",
     settings="as RQ, but jobs run in the worker's own process",
-    lacks=f"{LOST}{EXPIRES}A job that crashes takes its worker with it, and a timeout cannot kill "
-    "it.",
+    lacks=f"{LOST}, {FOR_GOOD}, a worker that outlives its job's crash",
     jobs=2_000,
     works=frozenset({"drain"}),
     unfit={"*": "as RQ"},
@@ -202,7 +198,7 @@ DRAMATIQ = PythonPeer(
     label="Dramatiq",
     settings="`--processes 3 --threads 8`, its default; `--threads 50` for jobs that wait; results "
     "by its own middleware where they are wanted",
-    lacks=f"{LOST}{NO_STATES}{EXPIRES}",
+    lacks=f"{LOST}, states, {FOR_GOOD}",
     jobs=15_000,
     works=THROUGHPUT | RESULTS | IO,
     app="dramatiq_app",
@@ -221,7 +217,7 @@ HUEY = PythonPeer(
     name="huey",
     label="Huey",
     settings="`-k process -w 3 -n -q`; for jobs that wait, three consumers with `-k thread -w 50`",
-    lacks=f"{LOST}{NO_STATES}A result is in Redis only. What ran when a worker died is lost.",
+    lacks=f"{LOST}, states, {FOR_GOOD}, {DEAD}",
     jobs=15_000,
     works=THROUGHPUT | RESULTS | IO,
     app="huey_app",
@@ -242,7 +238,7 @@ TASKIQ = PythonPeer(
     label="TaskIQ",
     settings="`ListQueueBroker`, coroutines on uvloop, `--workers 3 --max-async-tasks 100`; 50 for "
     "jobs that wait",
-    lacks=f"{LOST}{NO_STATES}Results are in Redis only. What ran when a worker died is lost.",
+    lacks=f"{LOST}, states, {FOR_GOOD}, {DEAD}",
     jobs=6_000,
     works=THROUGHPUT | RESULTS | IO,
     app="taskiq_app",
@@ -255,7 +251,7 @@ ARQ = PythonPeer(
     label="arq",
     settings="three workers, coroutines, `max_jobs` 50, `poll_delay` 0.02 s instead of 0.5 s, "
     "`keep_result` 0 where no result is wanted",
-    lacks=f"{LOST}{NO_STATES}{EXPIRES}",
+    lacks=f"{LOST}, states, {FOR_GOOD}",
     jobs=3_000,
     works=THROUGHPUT | RESULTS | IO,
     app="arq_app",
@@ -268,7 +264,7 @@ BULLMQ = BullMq(
     label="BullMQ, concurrency 50",
     settings="three Node processes with one worker of concurrency 50 each, `removeOnComplete` "
     "where no result is wanted",
-    lacks=f"{LOST}Results are in Redis only.",
+    lacks=f"{LOST}, {FOR_GOOD}",
     works=THROUGHPUT | RESULTS | IO,
     bulk="`addBulk` of 1,000",
 )
@@ -276,7 +272,7 @@ BULLMQ_ONE = BullMq(
     name="bullmq-1",
     label="BullMQ, concurrency 1",
     settings="as above with a concurrency of 1, its default",
-    lacks=f"{LOST}Results are in Redis only.",
+    lacks=f"{LOST}, {FOR_GOOD}",
     jobs=10_000,
     works=frozenset({"drain"}),
     unfit={"*": "as with 50"},
@@ -287,8 +283,7 @@ SIDEKIQ = Sidekiq(
     name="sidekiq",
     label="Sidekiq",
     settings="three processes of 10 threads, its default; 50 for jobs that wait",
-    lacks=f"{LOST}{NO_STATES}No results. What ran when a process died is lost (without its paid "
-    "editions).",
+    lacks=f"{LOST}, states, results, {DEAD}",
     works=THROUGHPUT | IO,
     unfit={"results": "it keeps none"},
     bulk="`push_bulk` of 1,000",
