@@ -266,7 +266,10 @@ def panels(results: Results) -> list[chart.Panel]:
         ("Enqueue one at a time: jobs a second", "enqueue", "one", False),
         ("Idle pickup, p50: milliseconds, less is better", "pickup", "p50", True),
     )
-    return [chart.Panel(title, _bars(results, *which)) for title, *which in shown]
+    return [
+        chart.Panel(title, _bars(results, workload, name, ascending))
+        for title, workload, name, ascending in shown
+    ]
 
 
 def _bars(results: Results, workload: str, name: str, ascending: bool) -> list[chart.Bar]:
