@@ -47,7 +47,6 @@ ASKED = 50  # times that each query is asked
 PAYLOADS = {"1 B": (1, 20_000), "1 KB": (1_000, 10_000), "100 KB": (100_000, 800)}
 PAYLOADS["1 MB"] = (1_000_000, 64)
 BATCH_BYTES = 8_000_000
-NEWEST = 10  # rows of a list on the overview
 ENDED_AT = ("started_at", "finished_at")
 TITLES = [
     ("drain", "drain", "run: no-ops, jobs a second"),
@@ -280,6 +279,7 @@ def overview() -> Figures:
     from jobs import selectors, services
     from jobs.clients import collection
     from jobs.selectors import JobFilter
+    from jobs.views import DEAD_ROWS, NEWEST_ROWS
 
     open_records = [each["_id"] for each in collection("workers").find({"ended_at": None})]
     services.heartbeat(open_records)
@@ -290,8 +290,8 @@ def overview() -> Figures:
 
     asked: dict[str, Callable[[], object]] = {
         "stats": stats,
-        "newest": lambda: selectors.jobs(JobFilter(), size=NEWEST),
-        "dead": lambda: selectors.jobs(JobFilter(status="dead"), size=NEWEST),
+        "newest": lambda: selectors.jobs(JobFilter(), size=NEWEST_ROWS),
+        "dead": lambda: selectors.jobs(JobFilter(status="dead"), size=DEAD_ROWS),
         "live_workers": lambda: selectors.workers(ended=False),
     }
     if minutes := getattr(selectors, "minutes", None):

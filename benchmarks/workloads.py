@@ -191,12 +191,15 @@ def idle(stage: Stage, rate: float) -> Figures:
             _warm_up(client, tree, stamps)
         time.sleep(2)
         seconds = IDLE_SECONDS if stage.system.name in ("ours", "celery") else IDLE_SECONDS / 2
+        present = {process.pid for process in tree.family()}
         with stage.watched() as commands:
             before, started = _cpu_seconds(tree), time.monotonic()
             time.sleep(seconds)
             cpu = (_cpu_seconds(tree) - before) / (time.monotonic() - started)
         tree.alive()
         processes = tree.family()
+        if {process.pid for process in processes} != present:
+            raise Failed("its processes were not the same all the time")
         return {
             "cpu": 100 * cpu,
             "memory": sum(pss_bytes(process.pid) for process in processes) / 2**20,

@@ -9,7 +9,8 @@ from benchmarks import handlers
 
 URL = os.environ["REDIS_URL"]
 
-broker = ListQueueBroker(URL, max_connection_pool_size=32)
+# It blocks for ever in BRPOP, which redis-py 8 takes for a dead connection after 5 s.
+broker = ListQueueBroker(URL, max_connection_pool_size=32, socket_timeout=None)
 if os.environ.get("BENCH_RESULTS"):
     broker = broker.with_result_backend(RedisAsyncResultBackend(URL, max_connection_pool_size=32))
 

@@ -236,7 +236,8 @@ def _taskiq(tasks: int) -> tuple[tuple[str, ...], ...]:
 TASKIQ = PythonPeer(
     name="taskiq",
     label="TaskIQ",
-    settings="`ListQueueBroker`, coroutines on uvloop, `--workers 3 --max-async-tasks 100`; 50 for "
+    settings="`ListQueueBroker` with `socket_timeout` none (an idle worker would end after "
+    "5 s), coroutines on uvloop, `--workers 3 --max-async-tasks 100`; 50 for "
     "jobs that wait",
     lacks=f"{LOST}, states, {FOR_GOOD}, {DEAD}",
     jobs=6_000,
