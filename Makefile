@@ -1,5 +1,5 @@
 .DEFAULT_GOAL := help
-.PHONY: help run test lint chaos soak peers bench clean
+.PHONY: help run test lint chaos soak peers bench scale clean
 PYTHON ?= python3
 READY := .venv/.ready
 
@@ -28,8 +28,14 @@ soak: $(READY) ## A million jobs under a fault every few seconds (SOAK_JOBS=1000
 	@SOAK_JOBS=$${SOAK_JOBS:-1000000} .venv/bin/python -m pytest -s tests/system/faults/test_soak.py; \
 	  code=$$?; .venv/bin/python -m tests.system.faults.report; exit $$code
 
-bench: $(READY) ## Measure jobs per second on this machine
-	@exec .venv/bin/python -m benchmarks.bench
+# A peer that cannot be installed is left out and said to be.
+bench: $(READY) ## This project and its peers, half an hour (ROUNDS=5 ONLY=drain,idle SYSTEMS=ours,limit)
+	@.venv/bin/python -m benchmarks.install
+	@exec .venv/bin/python -m benchmarks.bench --rounds "$(ROUNDS)" --only "$(ONLY)" --systems "$(SYSTEMS)"
+
+scale: $(READY) ## The same with millions of jobs (SCALE_FINISHED=5000000 SCALE_PENDING=1000000)
+	@exec .venv/bin/python -m benchmarks.scale \
+	  --finished $${SCALE_FINISHED:-5000000} --pending $${SCALE_PENDING:-1000000}
 
 peers: $(READY) .peers/.ready ## The same faults on Celery, RQ, Dramatiq, BullMQ and here (ROWS=1,2 PEERS=rq)
 	@.venv/bin/python -m tests.system.peers.run --rows "$(ROWS)" --peers "$(PEERS)"
