@@ -1,0 +1,46 @@
+"""The steps from an older database to this one."""
+
+from collections.abc import Iterator
+from io import StringIO
+
+import pytest
+from bson import ObjectId
+from django.core.management import call_command
+from django.db import connection
+from pytest_django import DjangoDbBlocker
+
+from jobs import repository
+from jobs.clients import collection
+from jobs.models import Job
+from tests.conftest import _connect_to
+
+
+@pytest.fixture
+def older(stores: str, django_db_blocker: DjangoDbBlocker) -> Iterator[None]:
+    """A database as the version before left it, without any count."""
+    name = f"t_{ObjectId()}"
+    _connect_to(name)
+    with django_db_blocker.unblock():
+        call_command("migrate", "jobs", "0002", stdout=StringIO())
+        yield
+    connection.connection.drop_database(name)
+    _connect_to(stores)
+
+
+def test_jobs_of_a_version_that_did_not_count_are_counted(older: None) -> None:
+    jobs = [
+        {"status": status, "queue": "default", "priority": "high", "attempts": []}
+        for status in ("pending", "completed", "completed", "dead", "running", "what?")
+    ]
+    collection("jobs").insert_many(jobs)
+    call_command("migrate", "jobs", stdout=StringIO())
+    counted = {state: jobs for state, jobs in repository.totals().by_status.items() if jobs}
+    assert counted == {"pending": 1, "completed": 2, "dead": 1, "running": 1}
+    assert repository.miscounted() == {}
+
+
+def test_the_migrations_make_the_indexes_of_the_models(older: None) -> None:
+    call_command("migrate", "jobs", stdout=StringIO())
+    made = {index["name"] for index in collection("jobs").list_indexes()}
+    assert made == {"_id_", *(index.name for index in Job._meta.indexes)}
+    call_command("makemigrations", "jobs", check=True, dry_run=True, stdout=StringIO())
