@@ -19,7 +19,7 @@ from pymongo.errors import AutoReconnect
 from jobs import clients, repository, selectors, services
 from jobs.clients import collection, mongo
 from jobs.registry import Lane
-from jobs.requests import Request, new_jobs
+from jobs.requests import Request
 from jobs.states import State
 from jobs.tallies import bucket, quantile
 from tests.services.conftest import WORKER, in_state, stored
