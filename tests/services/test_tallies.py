@@ -573,8 +573,10 @@ def test_a_job_is_accepted_in_the_minute_in_which_it_came(claim):
     """One that runs for an hour is counted with its end, but did not come then."""
     before = repository.now() - HOUR
     old = ObjectId(int(before.timestamp()).to_bytes(4, "big") + ObjectId().binary[4:])
-    (document,) = new_jobs([Request(type="echo", payload={})], before)
-    repository.insert([{**document, "_id": old}])
+    new = NewJobs([Request(type="echo", payload={})], before, lambda queue: None)
+    (document,) = new.make_all()
+    document["_id"] = old
+    repository.insert(new)
     jobs = repository.claim([old], WORKER)
     finish(*map(completed, jobs))
     assert minute(30) == (0, {"completed": 1})
