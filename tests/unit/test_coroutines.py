@@ -11,7 +11,7 @@ import pytest
 from bson import ObjectId
 
 from jobs import Context, context, job, registry
-from jobs.repository import ClaimedJob, End
+from jobs.claims import ClaimedJob, End
 from jobs.states import State
 from workers import coroutines
 from workers.execution import execute
