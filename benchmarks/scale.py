@@ -235,7 +235,7 @@ class Scale:
 
 
 def hints_of(batch: list[Document], lane: Any) -> list[Any]:
-    from jobs.repository import Hint
+    from jobs.claims import Hint
 
     return [Hint(document["_id"], lane) for document in batch]
 

@@ -16,10 +16,11 @@ from typing import Any, TypeVar
 from bson import ObjectId
 from django.conf import settings
 
-from jobs import lanes, repository, services
+from jobs import counting, lanes, mongodb, repository, services, sweeps
 from jobs.clients import Document
+from jobs.counting import Totals
 from jobs.registry import PRIORITIES, Lane
-from jobs.repository import KEPT_ATTEMPTS, Totals
+from jobs.repository import KEPT_ATTEMPTS
 from jobs.states import WAITING, State
 from jobs.tallies import COLUMN
 
@@ -101,7 +102,7 @@ class Report:
 
 def examine() -> Report:
     """Check everything, changing nothing. Raises `StoreDown`, `RedisError`."""
-    totals = repository.totals()
+    totals = counting.totals()
     in_line, hints = _in_line(totals)
     return Report(_fields(), in_line, _held(totals), _due(totals), _counters(), hints)
 
@@ -341,10 +342,10 @@ BROKEN = (
 
 
 def _every_job() -> Iterator[list[Document]]:
-    piece = repository.jobs_after(None, READ, PIECE)
+    piece = sweeps.jobs_after(None, READ, PIECE)
     while piece:
         yield piece
-        piece = repository.jobs_after(piece[-1]["_id"], READ, PIECE)
+        piece = sweeps.jobs_after(piece[-1]["_id"], READ, PIECE)
 
 
 def _broken(jobs: Iterable[Document]) -> dict[ObjectId, str]:
@@ -353,7 +354,7 @@ def _broken(jobs: Iterable[Document]) -> dict[ObjectId, str]:
 
 def _still_broken(suspects: Mapping[ObjectId, str]) -> dict[ObjectId, str]:
     pieces = _pieces(suspects)
-    return _broken(chain.from_iterable(repository.jobs_among(ids, READ) for ids in pieces))
+    return _broken(chain.from_iterable(sweeps.jobs_among(ids, READ) for ids in pieces))
 
 
 def broken_rule(job: Document) -> str | None:
@@ -396,7 +397,7 @@ class _Lines:
 
     def compare(self, served: Collection[Lane]) -> None:
         """Take every pending job out of its lane's ids; what is left there is a stale hint."""
-        horizon = repository.now() + AHEAD
+        horizon = mongodb.now() + AHEAD
         shared: dict[Lane, Lane] = {}  # one object a lane, however many jobs are out of it
         for job in _every_pending():
             self.pending += 1
@@ -460,10 +461,10 @@ STALLED = (
 
 
 def _every_pending() -> Iterator[Document]:
-    piece = repository.pending_before(None, PIECE)
+    piece = sweeps.pending_before(None, PIECE)
     while piece:
         yield from piece
-        piece = repository.pending_before(piece[-1]["_id"], PIECE)
+        piece = sweeps.pending_before(piece[-1]["_id"], PIECE)
 
 
 def _in_time(job: Document, horizon: datetime) -> bool:
@@ -487,7 +488,7 @@ def _present(lane: Lane, ids: set[bytes]) -> set[bytes]:
 
 
 def _pending(ids: Iterable[ObjectId]) -> list[ObjectId]:
-    return [id for piece in _pieces(ids) for id in repository.pending_ids(piece)]
+    return [id for piece in _pieces(ids) for id in sweeps.pending_ids(piece)]
 
 
 def _stalled(served: Iterable[Lane]) -> set[ObjectId]:
@@ -513,7 +514,7 @@ def _lost(served: Iterable[Lane]) -> set[ObjectId]:
 
 def _may_repair() -> bool:
     """Return whether a steward has no excuse: it promotes all that is due before it repairs."""
-    due, _ = repository.overdue(0, 1)
+    due, _ = sweeps.overdue(0, 1)
     return not due and _somebody_is_live()
 
 
@@ -544,17 +545,17 @@ STUCK = (
 
 def _abandoned() -> set[ObjectId]:
     """Return the jobs whose worker has been silent for too long."""
-    return set(repository.held_ids(repository.lost_holders(settings.WORKER_LOST_SECONDS)))
+    return set(sweeps.held_ids(repository.lost_holders(settings.WORKER_LOST_SECONDS)))
 
 
 # --- 4: what is due is promoted ----------------------------------------------------------------
 
 
 def _due(totals: Totals) -> Check:
-    _, oldest = repository.overdue(OVERDUE_SECONDS, EXAMPLES)
+    _, oldest = sweeps.overdue(OVERDUE_SECONDS, EXAMPLES)
     # The longest due goes first: while it changes, promotion is only behind.
     stays = _confirmed(oldest, _still_oldest, _past_a_heartbeat())
-    late, _ = repository.overdue(OVERDUE_SECONDS, EXAMPLES) if oldest else (0, [])
+    late, _ = sweeps.overdue(OVERDUE_SECONDS, EXAMPLES) if oldest else (0, [])
     stuck = bool(stays) and _somebody_is_live()
     found = [Finding(late, UNPROMOTED if stuck else LATE, [str(id) for id in stays])]
     return Check(
@@ -573,7 +574,7 @@ LATE = "Due, and not promoted yet: promotion is behind, or no `manage.py runwork
 
 
 def _still_oldest(ids: Sequence[ObjectId]) -> list[ObjectId]:
-    _, oldest = repository.overdue(OVERDUE_SECONDS, EXAMPLES)
+    _, oldest = sweeps.overdue(OVERDUE_SECONDS, EXAMPLES)
     return [id for id in oldest if id in ids]
 
 
@@ -581,7 +582,7 @@ def _still_oldest(ids: Sequence[ObjectId]) -> list[ObjectId]:
 
 
 def _counters() -> Check:
-    off = repository.miscounted()
+    off = counting.miscounted()
     shown = [
         f"{lane.queue}/{lane.priority}: {column} off by {jobs:+d}"
         for (lane, column), jobs in sorted(off.items())

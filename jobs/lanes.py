@@ -18,9 +18,9 @@ from redis import Redis
 from redis.commands.core import Script
 from redis.exceptions import RedisError
 
+from jobs.claims import Hint
 from jobs.clients import BLOCK_SECONDS, redis
 from jobs.registry import PRIORITIES, Lane
-from jobs.repository import Hint
 
 log = structlog.get_logger(__name__)
 SKIP_SECONDS = 2.0  # after a failed push: an unreachable Redis may cost one caller its timeout

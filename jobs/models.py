@@ -1,6 +1,6 @@
 """What MongoDB holds: the schema, the indexes, and the reads of pages, API and admin.
 
-Only `jobs.repository` writes a job; nothing here is saved through the ORM but tokens and the audit.
+Only `jobs.repository` moves a job; nothing here is saved through the ORM but tokens and the audit.
 """
 
 from datetime import UTC, datetime, timedelta

@@ -4,583 +4,44 @@ Every state change is one write whose filter says from where it may come (`_from
 job must belong to. Nothing matched means that somebody else was first: a normal branch.
 """
 
-import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Sequence
 from datetime import UTC, datetime, timedelta
-from functools import partial, wraps
-from itertools import count as counting
+from functools import partial
 from operator import attrgetter
-from typing import Any, ParamSpec, Protocol, TypeVar
+from typing import Any, Protocol, TypeVar
 
 import pymongo
 from bson import ObjectId
-from bson.errors import BSONError
-from pymongo import ASCENDING, DESCENDING, ReturnDocument, UpdateOne
+from pymongo import ASCENDING, ReturnDocument
 from pymongo.client_session import ClientSession
 from pymongo.errors import (
     AutoReconnect,
     BulkWriteError,
-    DocumentTooLarge,
     DuplicateKeyError,
-    PyMongoError,
 )
 from pymongo.read_concern import ReadConcern
 from pymongo.read_preferences import ReadPreference
-from pymongo.write_concern import WriteConcern
 
-from jobs.clients import DURABLE, Document, collection, mongo
-from jobs.errors import StoreDown, Unstorable
+from jobs import counting
+from jobs.claims import ClaimedJob, End, Hint, Holding
+from jobs.clients import Document, collection, mongo
+from jobs.counting import lane_of
+from jobs.errors import StoreDown
+from jobs.mongodb import clock, durable, now, repeated
 from jobs.registry import Lane
 from jobs.sharing import Behind, Shared
 from jobs.states import REQUEUEABLE, WAITING, State, sources
-from jobs.tallies import CLAIMABLE, COLUMN, STRIPES, Changes
+from jobs.tallies import Changes
 
-P = ParamSpec("P")
-R = TypeVar("R")
 C = TypeVar("C", bound="ClaimedJob | End")
 
 EPOCH = datetime.fromtimestamp(0, UTC)
 KEPT_ATTEMPTS = 50  # the newest; a job requeued for ever must not outgrow a document
 INSERT_SECONDS = 10.0  # a caller waits no longer, where a transaction alone may go on for 120 s
 NOW = "$$NOW"  # MongoDB's clock, the same for every machine
-# The longest that one call waits for MongoDB, a repetition included: whoever is cut off notices
-# well before WORKER_LOST_SECONDS, and is back within seconds of the store.
-CALL_SECONDS = 6.0
 REFUSED_ENDS = "refused_ends"  # counted: executions that ended after their claim was over
-TOO_LARGE = {10334, 17419, 17420}  # MongoDB's codes for a document over 16 MB
-
-
-@dataclass(frozen=True, slots=True)
-class Hint:
-    """What a lane holds: where a pending job stands in line."""
-
-    id: ObjectId
-    lane: Lane
-
-
-@dataclass(slots=True)  # not frozen: that makes it three times as slow to create
-class ClaimedJob:
-    """A job that one worker holds under one claim."""
-
-    id: ObjectId
-    type: str
-    lane: Lane
-    payload: Document
-    attempt: int  # the number of the attempt that this execution is, from 1
-    max_attempts: int
-    crashes: int
-    claim: int
-    enqueued_at: datetime
-    claimed_at: datetime
-    taken: float  # time.monotonic() of the claim's reply
-    uncounted: bool = False  # see models.Job
-
-
-@dataclass(frozen=True, slots=True)
-class Holding:
-    """That a worker has a job under one claim."""
-
-    worker: ObjectId
-    job: ObjectId
-    claim: int
-
-
-@dataclass(slots=True)
-class End:
-    """How one execution ended, to be recorded under its claim."""
-
-    job: ClaimedJob
-    status: State  # where the job goes
-    outcome: str  # how the execution ended: see models.Attempt
-    consumed: int = 1  # attempts used up: 0 for a crash
-    crashes: int = 0
-    started: float | None = None  # time.monotonic() of this machine; None: unknown
-    ended: float = 0.0
-    delay_seconds: float | None = None  # until it is due again
-    keep_seconds: float | None = None  # until MongoDB deletes it; None: it stays
-    result: Any = None
-    result_error: str | None = None
-    error_type: str = ""
-    error: str | None = None
-    traceback: str = ""
-    size: int = 0  # bytes that this end adds to its document
-
-    @property
-    def id(self) -> ObjectId:
-        return self.job.id
-
-    @property
-    def claim(self) -> int:
-        return self.job.claim
-
-    @property
-    def ran_ms(self) -> float | None:
-        """Milliseconds from start to end; `None`: unknown."""
-        return None if self.started is None else (self.ended - self.started) * 1000
-
-    @property
-    def waited_ms(self) -> float | None:
-        """Milliseconds from when it could be claimed to its start; `None`: unknown."""
-        if self.started is None:
-            return None
-        in_lane = (self.job.claimed_at - self.job.enqueued_at).total_seconds()
-        return (in_lane + self.started - self.job.taken) * 1000
-
-
-@contextmanager
-def store_errors() -> Iterator[None]:
-    """Raise `Unstorable` for what MongoDB can never hold, `StoreDown` for all else that fails."""
-    try:
-        yield
-    except (BSONError, DocumentTooLarge) as error:
-        raise Unstorable(f"MongoDB cannot hold it: {error}"[:500]) from error
-    except PyMongoError as error:
-        if getattr(error, "code", None) in TOO_LARGE:
-            raise Unstorable(f"MongoDB cannot hold it: {error}"[:500]) from error
-        details = getattr(error, "details", None) or {}
-        raise StoreDown(f"MongoDB: {details.get('errmsg') or error}"[:500]) from error
-
-
-def repeated(function: Callable[P, R]) -> Callable[P, R]:
-    """Run a read or write that may safely be repeated: once more after a lost reply."""
-
-    @wraps(function)
-    def wrapper(*args: P.args, **kwargs: P.kwargs) -> R:
-        with store_errors():
-            try:
-                return function(*args, **kwargs)
-            except AutoReconnect:
-                return function(*args, **kwargs)
-
-    return wrapper
-
-
-def durable(function: Callable[P, R]) -> Callable[P, R]:
-    """As `repeated`, within `CALL_SECONDS` in all. A question that may be slow limits itself."""
-    twice = repeated(function)
-
-    @wraps(function)
-    def wrapper(*args: P.args, **kwargs: P.kwargs) -> R:
-        with pymongo.timeout(CALL_SECONDS):
-            return twice(*args, **kwargs)
-
-    return wrapper
-
-
-# --- MongoDB's clock --------------------------------------------------------------------------
-
-
-class _Clock:
-    """MongoDB's time, carried on by this machine's monotonic clock between two readings."""
-
-    REREAD_SECONDS = 60.0
-
-    def __init__(self) -> None:
-        self.read_at = float("-inf")
-        self.server = datetime.min.replace(tzinfo=UTC)
-
-    def now(self) -> datetime:
-        if time.monotonic() - self.read_at > self.REREAD_SECONDS:
-            asked = time.monotonic()
-            told = mongo().client.admin.command("hello")["localTime"]
-            self.server = told.replace(tzinfo=UTC)
-            self.read_at = (asked + time.monotonic()) / 2
-        return self.server + timedelta(seconds=time.monotonic() - self.read_at)
-
-
-_clock = _Clock()
-
-
-@durable
-def now() -> datetime:
-    """Return MongoDB's time, in UTC, to within a network round trip."""
-    return _clock.now()
-
-
-# --- Counting ---------------------------------------------------------------------------------
-
-
-def _counted(move: Callable[[ClientSession], Changes]) -> None:
-    """Move jobs and say by how many, in one transaction: both are written, or neither."""
-    # Threads that start together have numbers that follow each other, so they seldom meet.
-    stripes = counting(threading.get_native_id())
-
-    def transaction(session: ClientSession) -> None:
-        additions = move(session).additions(_clock.now(), next(stripes) % STRIPES)
-        if writes := [UpdateOne(name, {"$inc": more}, upsert=True) for name, more in additions]:
-            collection("tallies").bulk_write(writes, ordered=False, session=session)
-
-    with mongo().client.start_session() as session:
-        session.with_transaction(
-            transaction,
-            read_concern=ReadConcern("snapshot"),
-            write_concern=DURABLE,
-            read_preference=ReadPreference.PRIMARY,
-        )
-
-
-@durable
-def abort_abandoned(seconds: float) -> int:
-    """Abort our transactions in which nothing happened for that long. Returns how many.
-
-    Whoever began them is dead, and MongoDB would lock what they wrote for a minute. One that was
-    only slow is begun again by its owner.
-    """
-    admin = mongo().client.admin
-    abandoned = {
-        "type": "idleSession",
-        "appName": mongo().client.options.pool_options.appname,
-        "transaction.timeInactiveMicros": {"$gte": seconds * 1_000_000},
-    }
-    found = admin.aggregate([{"$currentOp": {"idleSessions": True}}, {"$match": abandoned}])
-    sessions = [{"id": operation["lsid"]["id"]} for operation in found]
-    if sessions:
-        admin.command("killSessions", sessions)
-    return len(sessions)
-
-
-def _moved(documents: Iterable[Document], target: State) -> Changes:
-    """Count jobs that go from where they are to another state."""
-    changes = Changes()
-    for document in documents:
-        _left(changes, document)
-        changes.entered(_lane(document), target)
-    return changes
-
-
-def _came(changes: Changes, document: Document) -> None:
-    """Count a job that is in no total yet."""
-    _accepted(changes, document)
-    changes.entered(_lane(document), _name(document, "status"))
-
-
-def _left(changes: Changes, document: Document) -> None:
-    """Count a job out of the state it is in, one that is in no total as accepted."""
-    if _is_new(document):
-        _accepted(changes, document)
-    else:
-        changes.left(_lane(document), _name(document, "status"))
-
-
-def _accepted(changes: Changes, document: Document) -> None:
-    at = document.get("created_at")
-    changes.accepted(
-        _name(document, "queue"),
-        _name(document, "type"),
-        at if isinstance(at, datetime) else None,
-    )
-
-
-def _is_new(document: Document) -> bool:
-    return bool(document.get("uncounted"))
-
-
-# What must be read of a job to count it.
-PLACE = dict.fromkeys(("queue", "priority", "type", "status", "created_at", "uncounted"), 1)
-
-
-@durable
-def count_new(seconds: float, limit: int) -> int:
-    """Count jobs that were stored uncounted that long ago, the newest first. Returns how many.
-
-    Most are claimed before, and counted with their ends. Those at the head of a line are about to
-    be: a claim and this count would wait for each other.
-    """
-    jobs = collection("jobs")
-    new = {
-        "uncounted": True,
-        "status": {"$in": [State.PENDING, State.SCHEDULED]},
-        "created_at": {"$lte": now() - timedelta(seconds=seconds)},
-    }
-    found: list[Document] = []
-    if jobs.find_one(new, {"_id": 1}) is None:
-        return 0
-
-    def add(session: ClientSession) -> Changes:
-        newest = jobs.find(new, PLACE, session=session).sort("created_at", DESCENDING)
-        found[:] = newest.limit(limit)
-        changes = Changes()
-        for document in found:
-            _came(changes, document)
-        if found:
-            these = {"_id": {"$in": [document["_id"] for document in found]}}
-            jobs.update_many(these, {"$unset": {"uncounted": ""}}, session=session)
-        return changes
-
-    _counted(add)
-    return len(found)
-
-
-# A group of ends is one update outside of any transaction: in one, MongoDB 6 reads its catalogue
-# again for every document, which takes as long as the update. So a receipt says what is about to be
-# written. It goes with the count, in one transaction; one that is left behind is counted later.
-
-OPEN = {"counted_at": None}  # its ends, as far as they are written, are in no total yet
-
-
-def _open_receipt(worker: ObjectId, ends: Sequence[End]) -> ObjectId:
-    receipt = ObjectId()
-    # Not durable by itself: the ends that come after it are, and MongoDB keeps the order.
-    collection("receipts").with_options(write_concern=WriteConcern(w=1)).insert_one(
-        {
-            "_id": receipt,
-            "worker": worker,
-            "jobs": [end.id for end in ends],
-            "claims": [end.claim for end in ends],
-            "statuses": [end.status.value for end in ends],
-            "new": [end.id for end in ends if end.job.uncounted],
-            "opened_at": _clock.now(),
-            "counted_at": None,
-        }
-    )
-    return receipt
-
-
-def _close_receipt(receipt: ObjectId, ends: Sequence[End], session: ClientSession) -> Changes:
-    changes = Changes()
-    receipts = collection("receipts")
-    deleted = receipts.delete_one({"_id": receipt, **OPEN}, session=session).deleted_count
-    if not deleted and receipts.find_one({"_id": receipt}, session=session):
-        return changes  # a steward took it for left behind, and counted these ends
-    # Where it is gone, nobody counted them: a failover may lose what only one node has seen.
-    for end in ends:
-        job, lane = end.job, end.job.lane
-        if job.uncounted:
-            changes.accepted(lane.queue, job.type, job.id.generation_time)
-        else:
-            changes.left(lane, State.RUNNING)
-        changes.entered(lane, end.status)
-        changes.ended(lane.queue, job.type, end.outcome, waited=end.waited_ms, ran=end.ran_ms)
-    return changes
-
-
-@durable
-def count_left_behind(seconds: float, limit: int) -> int:
-    """Count the ends of receipts older than that, if no end can join them. Returns how many."""
-    old = {"opened_at": {"$lt": now() - timedelta(seconds=seconds)}, **OPEN}
-    return sum(map(_count_receipt, collection("receipts").find(old).limit(limit)))
-
-
-def _count_receipt(receipt: Document) -> int:
-    written: list[Document] = []
-
-    def mark(session: ClientSession) -> Changes:
-        written.clear()
-        mine = {"_id": receipt["_id"], **OPEN}
-        counted = {"$currentDate": {"counted_at": True}}
-        # That no end can join is read with the ends: a failover may take back what was read before.
-        if (
-            not _may_grow(receipt, session)
-            and collection("receipts").update_one(mine, counted, session=session).modified_count
-        ):
-            written[:] = _written_with(receipt["_id"], receipt["jobs"], session)
-        return _changes_of(receipt, written)
-
-    _counted(mark)
-    return len(written)
-
-
-def _may_grow(receipt: Document, session: ClientSession) -> bool:
-    """Return whether one of its jobs is still held under its claim, so that its end may come."""
-    claims = dict(zip(receipt["jobs"], receipt["claims"], strict=True))
-    running = {"status": State.RUNNING, "worker": receipt["worker"]}
-    held = collection("jobs").find(
-        {"_id": {"$in": receipt["jobs"]}, **running}, {"claim": 1}, session=session
-    )
-    return any(document["claim"] == claims[document["_id"]] for document in held)
-
-
-def _changes_of(receipt: Document, written: Iterable[Document]) -> Changes:
-    """Return what these jobs' ends change, which were written with that receipt."""
-    statuses = dict(zip(receipt["jobs"], receipt["statuses"], strict=True))
-    new = set(receipt["new"])
-    changes = Changes()
-    for document in written:
-        lane, id = _lane(document), document["_id"]
-        end = next(one for one in document["attempts"] if one.get("receipt") == receipt["_id"])
-        if id in new:
-            _accepted(changes, document)
-        else:
-            changes.left(lane, State.RUNNING)
-        changes.entered(lane, statuses[id])
-        changes.ended(
-            lane.queue,
-            _name(document, "type"),
-            end["outcome"],
-            at=end["ended_at"],
-            ran=(end["ended_at"] - end["started_at"]).total_seconds() * 1000,
-        )
-    return changes
-
-
-def _written_with(
-    receipt: ObjectId, ids: Sequence[ObjectId], session: ClientSession | None = None
-) -> list[Document]:
-    """Return those of `ids` that have an end which was written with that receipt."""
-    these = {"_id": {"$in": list(ids)}, "attempts.receipt": receipt}
-    fields = ("receipt", "outcome", "started_at", "ended_at")
-    ends = dict.fromkeys((f"attempts.{field}" for field in fields), 1)
-    return list(collection("jobs").find(these, {**PLACE, **ends}, session=session))
-
-
-def _not_in_a_receipt(documents: Sequence[Document], session: ClientSession) -> list[Document]:
-    """Return those whose ends are all counted."""
-    these = {"jobs": {"$in": [document["_id"] for document in documents]}, **OPEN}
-    receipts = collection("receipts").find(these, {"jobs": 1}, session=session)
-    uncounted = {id for receipt in receipts for id in receipt["jobs"]}
-    return [document for document in documents if document["_id"] not in uncounted]
-
-
-@dataclass(frozen=True, slots=True)
-class Totals:
-    """How many jobs there are in each state, and how many of them wait in each lane."""
-
-    by_status: dict[str, int]
-    pending: dict[Lane, int]
-
-
-@durable
-def totals() -> Totals:
-    """Return the totals at one instant, without counting but what is running or in no tally yet."""
-    with mongo().client.start_session(snapshot=True) as session:
-        columns = _tallied(session)
-        columns.update(_in_columns(_grouped({"uncounted": True}, "uncounted", session)))
-        columns.update(_in_receipts(session))
-        running = _grouped({"status": State.RUNNING}, "held", session)
-    by_status = Counter({state.value: 0 for state in State})
-    pending = Counter[Lane]()
-    for (lane, column), jobs in columns.items():
-        if column == CLAIMABLE:
-            pending[lane] += jobs
-        else:
-            by_status[column] += jobs
-    for (lane, _), jobs in running.items():
-        pending[lane] -= jobs
-        by_status[State.RUNNING] += jobs
-    by_status[State.PENDING] = pending.total()
-    return Totals(dict(by_status), {lane: jobs for lane, jobs in pending.items() if jobs})
-
-
-@durable
-def minutes(since: datetime, *, queue: str, type: str) -> list[tuple[datetime, Counter[str]]]:
-    """Return the counts of each minute from then on, of all jobs or those of a queue or a type.
-
-    A minute may come several times; its counts add up. A name has dots: `completed.ran.12`.
-    """
-    chosen: Document = {"minute": {"$gte": since}, "type": type, "queue": queue}
-    if type and not queue:
-        del chosen["queue"]  # there is no minute of one type in all queues
-    return [
-        (document["minute"], Counter(_flat(document)))
-        for document in collection("tallies").find(chosen)
-    ]
-
-
-def _flat(counts: Document, prefix: str = "") -> dict[str, int]:
-    flat: dict[str, int] = {}
-    for name, value in counts.items():
-        if isinstance(value, dict):
-            flat |= _flat(value, f"{prefix}{name}.")
-        elif prefix or name == "accepted":
-            flat[prefix + name] = value
-    return flat
-
-
-Columns = Counter[tuple[Lane, str]]
-
-
-def _tallied(session: ClientSession) -> Columns:
-    columns = Columns()
-    these = {"_id": {"$gte": "total/", "$lt": "total0"}}  # "0" comes after "/"
-    for document in collection("tallies").find(these, session=session):
-        for column in set(COLUMN.values()):
-            columns[_lane(document), column] += document.get(column, 0)
-    return columns
-
-
-def _in_receipts(session: ClientSession) -> Columns:
-    """Return what the ends change that are written, but not counted yet."""
-    columns = Columns()
-    for receipt in collection("receipts").find(OPEN, session=session):
-        written = _written_with(receipt["_id"], receipt["jobs"], session)
-        columns.update(_changes_of(receipt, written).columns())
-    return columns
-
-
-def _grouped(selection: Document, index: str, session: ClientSession) -> Counter[tuple[Lane, str]]:
-    place = {"queue": "$queue", "priority": "$priority", "status": "$status"}
-    grouped = collection("jobs").aggregate(
-        [{"$match": selection}, {"$group": {"_id": place, "jobs": {"$sum": 1}}}],
-        hint=index,
-        session=session,
-    )
-    by_state = Counter[tuple[Lane, str]]()
-    for row in grouped:
-        by_state[_lane(row["_id"]), _name(row["_id"], "status")] += row["jobs"]
-    return by_state
-
-
-def _in_columns(by_state: Counter[tuple[Lane, str]]) -> Columns:
-    columns = Columns()
-    for (lane, status), jobs in by_state.items():
-        if status in COLUMN:
-            columns[lane, COLUMN[status]] += jobs
-    return columns
-
-
-def miscounted() -> Columns:
-    """Return by how much the totals are off, which is nothing unless somebody else wrote jobs.
-
-    Counts every job, so it takes a few seconds a million; exact however much goes on meanwhile.
-    """
-    return _measured()[0]
-
-
-def correct() -> Columns:
-    """Count every job and put the totals right. Returns by how much they were off."""
-    off, corrections = _measured()
-    if off:
-        _correct(off, corrections)
-    return off
-
-
-@repeated
-def _measured() -> tuple[Columns, int]:
-    """Return by how much the totals are off, and how often they were put right until then."""
-    with mongo().client.start_session(snapshot=True) as session:
-        off = _in_columns(_grouped({"uncounted": {"$ne": True}}, "_id_", session))
-        off.subtract(_tallied(session))
-        off.subtract(_in_receipts(session))
-        corrections = _corrections(session)
-    return Columns({place: jobs for place, jobs in off.items() if jobs}), corrections
-
-
-@durable
-def _correct(off: Columns, corrections: int) -> None:
-    """Put the totals right by that much, unless somebody did so since it was measured."""
-
-    def add(session: ClientSession) -> Changes:
-        changes = Changes()
-        if _corrections(session) == corrections:
-            one = {"$inc": {"value": 1}}
-            name = {"_id": CORRECTIONS}
-            collection("counters").update_one(name, one, upsert=True, session=session)
-            changes.correct(off)
-        return changes
-
-    _counted(add)
-
-
-CORRECTIONS = "corrections"  # counted: how often the totals were put right
-
-
-def _corrections(session: ClientSession) -> int:
-    found = collection("counters").find_one({"_id": CORRECTIONS}, session=session)
-    return int(found["value"]) if found else 0
 
 
 # --- Accepting --------------------------------------------------------------------------------
@@ -648,7 +109,7 @@ def _insert_singles(documents: list[Document]) -> None:
 
 
 def _kind(document: Document) -> tuple[Lane, str, str]:
-    return _lane(document), document["status"], document["type"]
+    return lane_of(document), document["status"], document["type"]
 
 
 _singles = Shared(_insert_singles, most=100)  # of 1 MB at most, and a message may have 48
@@ -673,7 +134,7 @@ def _store(new: New, request: Document | None) -> None:
                     changes.entered(lane, status, jobs)
         return changes
 
-    _counted(store)
+    counting.counted(store)
 
 
 @durable
@@ -755,7 +216,7 @@ def _claimed(document: Document) -> ClaimedJob:
     return ClaimedJob(
         document["_id"],
         document["type"],
-        _lane(document),
+        lane_of(document),
         document["payload"],
         document["attempt"] + 1,
         document["max_attempts"],
@@ -776,18 +237,18 @@ def record(worker: ObjectId, ends: Sequence[End]) -> list[End]:
     end twice is harmless, so a lost reply is answered by writing again.
     """
     newest = list(_newest(ends).values())
-    receipt = _open_receipt(worker, newest)
+    receipt = counting.open_receipt(worker, newest)
     guard = _from(*{end.status for end in newest}, only=[State.RUNNING])
     held = {**guard, **_held(worker, newest)}
     written = collection("jobs").update_many(held, _ending(worker, newest, receipt))
     recorded = newest if written.matched_count == len(newest) else _recorded(newest, receipt)
-    _counted(partial(_close_receipt, receipt, recorded))
+    counting.counted(partial(counting.close_receipt, receipt, recorded))
     return [] if len(recorded) == len(ends) else _unrecorded(ends)
 
 
 def _recorded(ends: Sequence[End], receipt: ObjectId) -> list[End]:
     """Return which of these ends were written with that receipt."""
-    ids = {document["_id"] for document in _written_with(receipt, [end.id for end in ends])}
+    ids = {document["_id"] for document in counting.written_with(receipt, [end.id for end in ends])}
     return [end for end in ends if end.id in ids]
 
 
@@ -841,7 +302,7 @@ def _ending(worker: ObjectId, ends: Sequence[End], receipt: ObjectId) -> list[Do
     A stage or a field more is felt: this takes MongoDB 60 microseconds a job, and did take 90.
     """
     ids = [end.id for end in ends]
-    moment, server = time.monotonic(), _clock.now()
+    moment, server = time.monotonic(), clock.now()
     fields = [_end_fields(worker, end, receipt, moment, server) for end in ends]
     changes: list[Document | str] = ["$$ROOT", _looked_up(ids, fields)]
     if any(end.claim > 1 for end in ends):  # under its first claim a job has no attempts yet
@@ -986,16 +447,16 @@ def _move_all(
         return []  # as nearly always: without the cost of a transaction
 
     def move(session: ClientSession) -> Changes:
-        chosen = jobs.find(selection, PLACE, session=session).sort(order, ASCENDING)
+        chosen = jobs.find(selection, counting.PLACE, session=session).sort(order, ASCENDING)
         found[:] = chosen.limit(limit)
         if found:
             these = {"_id": {"$in": [document["_id"] for document in found]}}
             # Without `batch`: whoever claimed them does not find them by it any more.
             moved: list[Document] = [{"$set": {**changes, "batch": None}}, {"$unset": "uncounted"}]
             jobs.update_many({**selection, **these}, moved, session=session)
-        return _moved(found, changes["status"])
+        return counting.moved(found, changes["status"])
 
-    _counted(move)
+    counting.counted(move)
     return [_hint(document) for document in found]
 
 
@@ -1009,17 +470,17 @@ def expire(limit: int) -> int:
         return 0
 
     def delete(session: ClientSession) -> Changes:
-        chosen = jobs.find(over, PLACE, session=session).sort("expire_at").limit(limit)
-        found[:] = _not_in_a_receipt(list(chosen), session)
+        chosen = jobs.find(over, counting.PLACE, session=session).sort("expire_at").limit(limit)
+        found[:] = counting.not_in_a_receipt(list(chosen), session)
         changes = Changes()
         for document in found:
-            _left(changes, document)
+            counting.left(changes, document)
         if found:
             these = {"_id": {"$in": [document["_id"] for document in found]}}
             jobs.delete_many(these, session=session)
         return changes
 
-    _counted(delete)
+    counting.counted(delete)
     return len(found)
 
 
@@ -1075,16 +536,7 @@ def oldest_pending(lane: Lane, before: datetime, limit: int) -> list[Hint]:
 
 
 def _hint(document: Document) -> Hint:
-    return Hint(document["_id"], _lane(document))
-
-
-def _lane(document: Document) -> Lane:
-    return Lane(_name(document, "queue"), _name(document, "priority"))
-
-
-def _name(document: Document, field: str) -> str:
-    # Something else may have written it: one such job must not stop all others.
-    return str(document.get(field, "?"))
+    return Hint(document["_id"], lane_of(document))
 
 
 def _from(*targets: State, only: Iterable[State] = tuple(State)) -> Document:
@@ -1191,67 +643,7 @@ def counted(what: str) -> int:
 
 
 @durable
-def server_time() -> datetime:
-    """Return MongoDB's time, read now from the node that takes the writes."""
-    told: datetime = mongo().client.admin.command("hello")["localTime"]
-    return told.replace(tzinfo=UTC)
-
-
-@durable
 def audit(actor: str, action: str, target: str, detail: str) -> None:
     """Keep what somebody did."""
     entry = {"at": now(), "actor": actor, "action": action, "target": target, "detail": detail}
     collection("audit").insert_one(entry)
-
-
-# --- What the conservation check reads: bounded pieces, each of which may be repeated ----------
-
-
-@durable
-def jobs_after(id: ObjectId | None, fields: Sequence[str], limit: int) -> list[Document]:
-    """Return these fields of the next jobs after `id`, by id; `None`: of the first."""
-    later = {} if id is None else {"_id": {"$gt": id}}
-    found = collection("jobs").find(later, dict.fromkeys(fields, 1))
-    return list(found.sort("_id", ASCENDING).limit(limit))
-
-
-@durable
-def jobs_among(ids: Sequence[ObjectId], fields: Sequence[str]) -> list[Document]:
-    """Return these fields of those of `ids` that exist."""
-    return list(collection("jobs").find({"_id": {"$in": list(ids)}}, dict.fromkeys(fields, 1)))
-
-
-@durable
-def pending_before(id: ObjectId | None, limit: int) -> list[Document]:
-    """Return id, lane and `enqueued_at` of the next pending jobs before `id`, newest first."""
-    pending: Document = {"status": State.PENDING}
-    if id is not None:
-        pending["_id"] = {"$lt": id}
-    fields = {"queue": 1, "priority": 1, "enqueued_at": 1}
-    return list(collection("jobs").find(pending, fields).sort("_id", DESCENDING).limit(limit))
-
-
-@durable
-def pending_ids(ids: Sequence[ObjectId]) -> list[ObjectId]:
-    """Return those of `ids` that are pending."""
-    pending = {"_id": {"$in": list(ids)}, "status": State.PENDING}
-    return [document["_id"] for document in collection("jobs").find(pending, {"_id": 1})]
-
-
-@durable
-def held_ids(workers: Sequence[ObjectId]) -> list[ObjectId]:
-    """Return the ids of all jobs that these workers hold."""
-    held = {"status": State.RUNNING, "worker": {"$in": list(workers)}}
-    return [document["_id"] for document in collection("jobs").find(held, {"_id": 1})]
-
-
-@repeated
-def overdue(seconds: float, limit: int) -> tuple[int, list[ObjectId]]:
-    """Return how many jobs wait though they have been due for that long, and the longest due."""
-    due = {
-        "status": {"$in": list(WAITING)},
-        "run_at": {"$lt": now() - timedelta(seconds=seconds)},
-    }
-    jobs = collection("jobs")
-    oldest = jobs.find(due, {"_id": 1}).sort("run_at", ASCENDING).limit(limit)
-    return jobs.count_documents(due), [document["_id"] for document in oldest]

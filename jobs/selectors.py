@@ -15,12 +15,12 @@ from django.conf import settings
 from django.core import signing
 from django.db.models import QuerySet
 
-from jobs import registry, repository
+from jobs import counting, mongodb, registry, repository
 from jobs.clients import collection
 from jobs.errors import FieldError, InvalidRequest, NotFound
 from jobs.models import AuditEntry, Job, Queue, Worker
+from jobs.mongodb import repeated
 from jobs.registry import NAME, PRIORITIES, Lane
-from jobs.repository import repeated
 from jobs.states import State
 from jobs.tallies import OUTCOMES
 
@@ -34,7 +34,7 @@ FROZEN_SECONDS = 3600  # how long a previewed set may be acted upon
 
 def now() -> datetime:
     """Return MongoDB's time, the one that every date of a job is in."""
-    return repository.now()
+    return mongodb.now()
 
 
 # --- jobs -------------------------------------------------------------------------------------
@@ -202,9 +202,9 @@ def forget_stats() -> None:
 
 
 def _count() -> Stats:
-    totals = repository.totals()
+    totals = counting.totals()
     by_status = {state.value: totals.by_status[state] for state in State}
-    return Stats(repository.now(), sum(by_status.values()), by_status, _lane_depths(totals.pending))
+    return Stats(mongodb.now(), sum(by_status.values()), by_status, _lane_depths(totals.pending))
 
 
 def _lane_depths(pending: Mapping[Lane, int]) -> list[LaneDepth]:
@@ -246,10 +246,10 @@ def minutes(count: int = 60, *, queue: str = "", type: str = "") -> list[Minute]
 
     Reads a few documents a minute, however many jobs there were. They are kept for 14 days.
     """
-    last = repository.now().replace(second=0, microsecond=0)
+    last = mongodb.now().replace(second=0, microsecond=0)
     since = last - timedelta(minutes=count - 1)
     found = {at: Counter[str]() for at in (since + timedelta(minutes=n) for n in range(count))}
-    for at, counts in repository.minutes(since, queue=queue, type=type):
+    for at, counts in counting.minutes(since, queue=queue, type=type):
         if at in found:
             found[at].update(counts)
     return [_as_minute(at, counts) for at, counts in found.items()]
@@ -286,7 +286,7 @@ class FrozenSet:
 def preview_dead(*, type: str = "", queue: str = "") -> FrozenSet:
     """Return which dead letters a bulk requeue would take, and a signed token for just them."""
     chosen = JobFilter(status=State.DEAD, type=type, queue=queue)
-    until = repository.now()
+    until = mongodb.now()
     selection = {name: value for name, value in (("type", type), ("queue", queue)) if value}
     query = _narrowed(chosen).filter(finished_at__lte=until)
     token = signing.dumps({**selection, "until": until.isoformat()}, salt="dead")
@@ -320,7 +320,7 @@ class WorkerView:
 def workers(*, ended: bool = True) -> list[WorkerView]:
     """Return the workers: the live first, then (unless told otherwise) those that ended lately."""
     query = Worker.objects.all() if ended else Worker.objects.filter(ended_at=None)
-    now = repository.now()
+    now = mongodb.now()
     held: dict[ObjectId, list[Job]] = {}
     busy = Job.objects.filter(status=State.RUNNING.value).defer(*LARGE).order_by("started_at")
     for running in busy[:500]:

@@ -12,10 +12,10 @@ from bson import ObjectId
 from django.conf import settings
 from redis import Redis
 
-from jobs import backoff, idempotency, lanes, registry, repository
+from jobs import backoff, counting, idempotency, lanes, mongodb, registry, repository
+from jobs.claims import ClaimedJob, End, Hint, Holding
 from jobs.errors import FieldError, IdempotencyConflict, IllegalMove, InvalidRequest, NotFound
 from jobs.registry import Lane, Options
-from jobs.repository import ClaimedJob, End, Hint, Holding
 from jobs.requests import NewJobs, Request
 from jobs.states import REQUEUEABLE, State, sources
 
@@ -77,7 +77,7 @@ def accept(requests: Sequence[Request], *, key: str | None = None, scope: str = 
     """
     if not requests:
         return Accepted([])
-    now = repository.now()
+    now = mongodb.now()
     new = NewJobs(requests, now, _know_queue)
     named = None
     if key is not None:
@@ -299,13 +299,13 @@ def count() -> int:
 
     Single jobs are, for a moment, and ends whose recorder died before it could count them.
     """
-    left_behind = repository.count_left_behind(LEFT_BEHIND_SECONDS, COUNT_BATCH)
-    return left_behind + repository.count_new(NEW_SECONDS, COUNT_BATCH)
+    left_behind = counting.count_left_behind(LEFT_BEHIND_SECONDS, COUNT_BATCH)
+    return left_behind + counting.count_new(NEW_SECONDS, COUNT_BATCH)
 
 
 def abort_abandoned() -> int:
     """Free what somebody who died in a transaction had locked; return how many such there were."""
-    aborted = repository.abort_abandoned(ABANDONED_SECONDS)
+    aborted = counting.abort_abandoned(ABANDONED_SECONDS)
     if aborted:
         log.warning("transactions.aborted", transactions=aborted)
     return aborted
@@ -316,7 +316,7 @@ def recount() -> int:
 
     Returns how many jobs they were off by: none, unless something else wrote to MongoDB.
     """
-    off = sum(map(abs, repository.correct().values()))
+    off = sum(map(abs, counting.correct().values()))
     if off:
         log.warning("totals.corrected", jobs=off)
     return off
@@ -348,7 +348,7 @@ def lost_before(lane: Lane) -> datetime | None:
 
     `None`: its head is being taken faster than it can be read, so there is nothing to say.
     """
-    now = repository.now()
+    now = mongodb.now()
     ids = lanes.head(lane, REPAIR_HEAD)
     in_line = repository.pending_among(ids)
     if ids and not in_line and lanes.head(lane, REPAIR_HEAD) != ids:
@@ -459,7 +459,7 @@ def register_worker(worker: ObjectId, queues: Sequence[str], **facts: Any) -> No
 def heartbeat(workers: Sequence[ObjectId]) -> datetime:
     """Say that these workers live. Returns MongoDB's time, to be compared with one's own."""
     repository.heartbeat(workers)
-    return repository.server_time()
+    return mongodb.server_time()
 
 
 def end_worker(worker: ObjectId, reason: str) -> None:

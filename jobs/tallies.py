@@ -89,6 +89,8 @@ class Changes:
 
         With the milliseconds that it waited and ran; `None`: unknown.
         """
+        if outcome not in NAMES:
+            return  # of a newer version beside this one
         counts = self._minutes[at and _minute(at), queue, type]
         jobs, ran_ms, ran_in = NAMES[outcome]
         counts[jobs] += 1

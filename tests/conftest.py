@@ -23,7 +23,7 @@ from django.contrib.contenttypes.models import ContentType
 from django.contrib.sessions.models import Session
 from django.db import connection, connections
 
-from jobs import clients, repository, selectors, services
+from jobs import clients, counting, selectors, services
 from taskqueue import embedded
 
 _running = ExitStack()
@@ -105,7 +105,7 @@ def stores(database: str) -> Iterator[str]:
     previous = (settings.MONGODB_DATABASE, settings.REDIS_PREFIX)
     settings.MONGODB_DATABASE, settings.REDIS_PREFIX = database, prefix
     _connect_to(database)
-    repository.abort_abandoned(0.0)  # of what the last test killed
+    counting.abort_abandoned(0.0)  # of what the last test killed
     for collection in connection.database.list_collection_names():
         connection.database[collection].delete_many({})
     services._know_queue.cache_clear()

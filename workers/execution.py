@@ -11,7 +11,7 @@ import structlog
 from django.conf import settings
 
 from jobs import context, registry, requests, services
-from jobs.repository import ClaimedJob, End
+from jobs.claims import ClaimedJob, End
 from workers import coroutines
 
 log = structlog.get_logger(__name__)

@@ -10,8 +10,8 @@ import structlog
 from bson import ObjectId
 
 from jobs import services
+from jobs.claims import End
 from jobs.errors import StoreDown, Unstorable
-from jobs.repository import End
 
 log = structlog.get_logger(__name__)
 

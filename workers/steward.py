@@ -14,9 +14,9 @@ from bson import ObjectId
 from django.conf import settings
 from redis.exceptions import RedisError
 
-from jobs import repository, services
+from jobs import mongodb, services
+from jobs.claims import Holding
 from jobs.errors import StoreDown
-from jobs.repository import Holding
 from jobs.services import Execution
 from workers.board import Board
 
@@ -83,7 +83,7 @@ class Steward:
         self.server_ahead: float | None = None  # MongoDB's clock less ours, in seconds
         # What came before this steward's start is not known to it: an outage, for example. Whoever
         # lives beats again within that time, so there is no need to wait for a full term.
-        beats = 2 * settings.WORKER_HEARTBEAT_SECONDS + repository.CALL_SECONDS
+        beats = 2 * settings.WORKER_HEARTBEAT_SECONDS + mongodb.CALL_SECONDS
         self.no_reaping_until = self.beat_at + min(beats, settings.WORKER_LOST_SECONDS)
         self._heard = b""
         self._reports: list[dict[str, Any]] = []

@@ -19,9 +19,9 @@ from bson import ObjectId
 from redis.exceptions import RedisError
 
 from jobs import services
+from jobs.claims import ClaimedJob
 from jobs.clients import blocking_redis
 from jobs.errors import StoreDown
-from jobs.repository import ClaimedJob
 from workers.board import Board, Running
 from workers.execution import execute
 from workers.prefetch import STUCK_SECONDS, Prefetch

@@ -5,12 +5,12 @@ import django_mongodb_backend.fields
 from django.db import migrations, models
 
 import jobs.indexes
-from jobs import repository
+from jobs import counting
 
 
 def count_all(apps: Any, schema_editor: Any) -> None:
     """The jobs of an older version are in no total yet."""
-    repository.correct()
+    counting.correct()
 
 
 class Migration(migrations.Migration):

@@ -6,9 +6,9 @@ import pytest
 from bson import ObjectId
 from redis import Redis
 
-from jobs import job, registry, repository, services
+from jobs import job, mongodb, registry, repository, services
+from jobs.claims import ClaimedJob
 from jobs.clients import Document, blocking_redis, collection
-from jobs.repository import ClaimedJob
 from jobs.states import State
 
 WORKER = ObjectId()
@@ -67,7 +67,7 @@ def in_state(state: State, *, worker: ObjectId = WORKER) -> ClaimedJob:
         "status": state.value,
         "claim": 3,
         "worker": worker,
-        "run_at": repository.now() - timedelta(seconds=1) if waits else None,
+        "run_at": mongodb.now() - timedelta(seconds=1) if waits else None,
     }
     collection("jobs").update_one({"_id": id}, {"$set": changes})
     document = stored(id)

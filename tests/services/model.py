@@ -10,7 +10,7 @@ from typing import Any
 from bson import ObjectId
 from django.conf import settings
 
-from jobs.repository import ClaimedJob, End
+from jobs.claims import ClaimedJob, End
 from jobs.states import INITIAL, MOVES, REQUEUEABLE, WAITING, State, sources
 
 IDENTITY = ("type", "payload", "priority", "queue", "max_attempts", "tags", "created_at")

@@ -4,9 +4,9 @@ from pymongo.collection import Collection
 from pymongo.errors import AutoReconnect
 
 from jobs import lanes, repository, services
+from jobs.claims import Hint
 from jobs.errors import StoreDown
 from jobs.registry import Lane
-from jobs.repository import Hint
 from tests.services.conftest import WORKER, stored
 from workers.unheard import Unheard
 

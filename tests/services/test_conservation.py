@@ -7,10 +7,10 @@ from datetime import timedelta
 import pytest
 from bson import ObjectId
 
-from jobs import clients, conservation, lanes, repository, selectors, services
+from jobs import clients, conservation, counting, lanes, mongodb, repository, selectors, services
+from jobs.claims import Hint
 from jobs.clients import collection
 from jobs.registry import Lane
-from jobs.repository import Hint
 from jobs.states import State
 from tests.services.conftest import WORKER, stored
 from tests.services.test_reap import register
@@ -65,7 +65,7 @@ def change(id, **changes):
 
 
 def ago(**time):
-    return repository.now() - timedelta(**time)
+    return mongodb.now() - timedelta(**time)
 
 
 def faults(check):
@@ -157,7 +157,7 @@ def test_a_busy_system_has_no_violation(claim, redis_client):
         thread.start()
     try:
         reports = [conservation.examine() for _ in range(8)]
-        off = [repository.miscounted() for _ in range(100)]
+        off = [counting.miscounted() for _ in range(100)]
     finally:
         stop.set()
         for thread in threads:

@@ -5,7 +5,7 @@ import pytest
 from bson import ObjectId
 from django.test import override_settings
 
-from jobs import clients, lanes, registry, repository, requests, services
+from jobs import clients, lanes, mongodb, registry, requests, services
 from jobs.clients import collection
 from jobs.errors import InvalidRequest, TooLarge
 from jobs.registry import Lane
@@ -58,7 +58,7 @@ def test_a_delayed_job_is_in_no_lane_until_it_is_due() -> None:
 
 
 def test_a_time_that_has_passed_is_now() -> None:
-    past = repository.now() - timedelta(days=1)
+    past = mongodb.now() - timedelta(days=1)
     assert stored(services.enqueue("echo", {}, run_at=past))["status"] == "pending"
 
 

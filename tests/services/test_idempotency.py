@@ -15,7 +15,7 @@ from pymongo.client_session import ClientSession
 from pymongo.collection import Collection
 from pymongo.errors import AutoReconnect, ExecutionTimeout
 
-from jobs import clients, idempotency, job, lanes, registry, repository, requests, services
+from jobs import clients, idempotency, job, lanes, mongodb, registry, repository, requests, services
 from jobs.clients import collection
 from jobs.errors import IdempotencyConflict, InvalidRequest, StoreDown
 from jobs.idempotency import digest
@@ -108,7 +108,7 @@ def test_a_caller_is_not_held_while_the_key_is_held_by_another(
 ) -> None:
     monkeypatch.setattr(repository, "INSERT_SECONDS", 0.2)
     with clients.mongo().client.start_session() as session, session.start_transaction():
-        held = idempotency.accepted_request("k", "", ONE, [ObjectId()], repository.now())
+        held = idempotency.accepted_request("k", "", ONE, [ObjectId()], mongodb.now())
         collection("requests").insert_one(held, session=session)
         started = time.monotonic()
         with pytest.raises(StoreDown):
@@ -133,7 +133,7 @@ def test_the_same_request_under_the_same_key_is_stored_once(asked: list[Request]
 
 
 def test_what_is_stored_of_a_request_expires_after_a_day_and_does_not_tell_its_key() -> None:
-    before = repository.now()
+    before = mongodb.now()
     ids = services.enqueue_many(MANY, key="secret")
     (request,) = collection("requests").find()
     assert set(request) == {"_id", "digest", "ids", "expire_at"}

@@ -1,8 +1,8 @@
 from bson import ObjectId
 
 from jobs import services
+from jobs.claims import Holding
 from jobs.clients import collection
-from jobs.repository import Holding
 from tests.services.conftest import WORKER
 
 OTHER = ObjectId()

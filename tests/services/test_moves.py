@@ -5,8 +5,8 @@ from collections.abc import Callable
 import pytest
 
 from jobs import lanes, repository, services
+from jobs.claims import ClaimedJob, End
 from jobs.errors import IllegalMove
-from jobs.repository import ClaimedJob, End
 from jobs.states import MOVES, State
 from tests.services.conftest import WORKER, in_state, stored
 

@@ -13,9 +13,9 @@ from bson import ObjectId
 from django.db import connections
 
 from jobs import repository, selectors, services
+from jobs.claims import ClaimedJob
 from jobs.clients import Document, collection
 from jobs.errors import IllegalMove
-from jobs.repository import ClaimedJob
 from jobs.requests import Request
 from jobs.services import Execution
 from jobs.states import State

@@ -3,7 +3,7 @@ from datetime import timedelta
 
 from bson import ObjectId
 
-from jobs import repository, services
+from jobs import mongodb, repository, services
 from jobs.clients import collection
 from jobs.services import Execution
 from tests.services.conftest import WORKER, stored
@@ -13,7 +13,7 @@ FACTS = {"supervisor": ObjectId(), "host": "h", "pid": 1, "concurrency": 1, "ver
 
 def register(worker=WORKER, silent_for=0.0):
     services.register_worker(worker, ["default"], **FACTS)
-    at = repository.now() - timedelta(seconds=silent_for)
+    at = mongodb.now() - timedelta(seconds=silent_for)
     collection("workers").update_one({"_id": worker}, {"$set": {"heartbeat_at": at}})
 
 
@@ -54,7 +54,7 @@ def test_what_was_lost_together_twice_comes_back_at_different_times(claim):
     ids = [services.enqueue("echo", {}) for _ in range(3)]
     collection("jobs").update_many({}, {"$set": {"crashes": 1}})
     claim()
-    before = repository.now()
+    before = mongodb.now()
     services.reap(30)
     jobs = [stored(id) for id in ids]
     assert {(job["status"], job["crashes"], job["attempt"]) for job in jobs} == {("retrying", 2, 0)}
@@ -131,6 +131,6 @@ def test_the_oldest_live_supervisor_leads():
         services.register_worker(ObjectId(), ["default"], **facts)
     assert services.is_leader(old, 12)
     assert not services.is_leader(new, 12)
-    silence = repository.now() - timedelta(seconds=60)
+    silence = mongodb.now() - timedelta(seconds=60)
     collection("workers").update_one({"supervisor": old}, {"$set": {"heartbeat_at": silence}})
     assert services.is_leader(new, 12)

@@ -2,10 +2,10 @@ from datetime import timedelta
 
 import pytest
 
-from jobs import clients, lanes, repository, services
+from jobs import clients, lanes, mongodb, repository, services
+from jobs.claims import Hint
 from jobs.clients import collection
 from jobs.registry import Lane
-from jobs.repository import Hint
 from jobs.requests import Request
 
 MEDIUM = Lane("default", "medium")
@@ -19,7 +19,7 @@ def _no_grace(monkeypatch):
 def fill(count):
     """Jobs with distinct places in line."""
     ids = services.enqueue_many([Request(type="echo", payload={})] * count)
-    start = repository.now() - timedelta(hours=1)
+    start = mongodb.now() - timedelta(hours=1)
     for place, id in enumerate(ids):
         at = {"enqueued_at": start + timedelta(seconds=place)}
         collection("jobs").update_one({"_id": services.ObjectId(id)}, {"$set": at})

@@ -33,11 +33,11 @@ from hypothesis.stateful import (
 from pymongo.collection import Collection
 from pymongo.errors import AutoReconnect
 
-from jobs import clients, lanes, repository, services
+from jobs import clients, counting, lanes, mongodb, repository, services
+from jobs.claims import ClaimedJob, End, Hint
 from jobs.clients import Document, collection
 from jobs.errors import IllegalMove
 from jobs.registry import PRIORITIES
-from jobs.repository import ClaimedJob, End, Hint
 from jobs.requests import Request
 from jobs.services import Execution
 from jobs.states import WAITING, State
@@ -232,7 +232,7 @@ class Queue(RuleBasedStateMachine):
     def steward_reaps(self, busy: ObjectId, silent: set[ObjectId]) -> None:
         self.have_work(busy)
         self.live -= silent
-        past = repository.now() - timedelta(seconds=2 * LOST_SECONDS)
+        past = mongodb.now() - timedelta(seconds=2 * LOST_SECONDS)
         found = {"_id": {"$in": list(silent)}}
         collection("workers").update_many(found, {"$set": {"heartbeat_at": past}})
         lost = [job for worker in set(WORKERS) - self.live for job in self.held_by(worker)]
@@ -266,7 +266,7 @@ class Queue(RuleBasedStateMachine):
         for id in self.ids(jobs):
             self.expected[id].due = self.expected[id].waits
         due = {id: job for id, job in self.expected.items() if job.waits and job.due}
-        past = {"run_at": repository.now() - timedelta(seconds=1)}
+        past = {"run_at": mongodb.now() - timedelta(seconds=1)}
         collection("jobs").update_many({"_id": {"$in": list(due)}}, {"$set": past})
         assert services.promote() == len(due)
         for job in due.values():
@@ -285,7 +285,7 @@ class Queue(RuleBasedStateMachine):
     def recorder_dies_before_it_counts(self, claim: int, how: How) -> None:
         held = newest(self.current(), claim)
         end = how(held.job)
-        dies = patch.object(repository, "_close_receipt", side_effect=MemoryError)
+        dies = patch.object(counting, "close_receipt", side_effect=MemoryError)
         with dies, pytest.raises(MemoryError):
             services.record(held.worker, [end])
         self.ends.append(Recorded(held.worker, end))
@@ -325,8 +325,8 @@ class Queue(RuleBasedStateMachine):
     @invariant()
     def totals_are_what_is_expected(self) -> None:
         statuses = Counter(job.status for job in self.expected.values())
-        assert repository.totals().by_status == {state: statuses[state] for state in State}
-        assert repository.miscounted() == {}
+        assert counting.totals().by_status == {state: statuses[state] for state in State}
+        assert counting.miscounted() == {}
 
     def check(self, job: Expected, document: Document, before: Document | None) -> None:
         check_state(document)

@@ -51,14 +51,14 @@ def test_two_operators_who_requeue_the_same_job_do_it_once(claim):
 def test_a_bulk_requeue_takes_exactly_the_previewed_set():
     frozen = [in_state(State.DEAD) for _ in range(3)]
     other = in_state(State.DEAD)
-    now = services.repository.now()
+    now = services.mongodb.now()
     collection("jobs").update_many({}, {"$set": {"finished_at": now}})
     collection("jobs").update_one({"_id": other.id}, {"$set": {"type": "urgent"}})
     preview = selectors.preview_dead(type="echo")
     assert (preview.count, len(preview.sample)) == (3, 3)
     late = in_state(State.DEAD)
     collection("jobs").update_one(
-        {"_id": late.id}, {"$set": {"finished_at": services.repository.now()}}
+        {"_id": late.id}, {"$set": {"finished_at": services.mongodb.now()}}
     )
     selection = selectors.frozen_dead(preview.token)
     assert services.requeue_dead(selection, actor="ada") == 3

@@ -16,12 +16,12 @@ from django.db import connections
 from pymongo.collection import Collection
 from pymongo.errors import AutoReconnect
 
-from jobs import clients, repository, selectors, services
+from jobs import clients, counting, mongodb, repository, selectors, services
 from jobs.clients import collection, mongo
 from jobs.registry import Lane
-from jobs.requests import Request
+from jobs.requests import NewJobs, Request
 from jobs.states import State
-from jobs.tallies import bucket, quantile
+from jobs.tallies import Changes, bucket, quantile
 from tests.services.conftest import WORKER, in_state, stored
 
 MEDIUM = Lane("default", "medium")
@@ -31,11 +31,11 @@ HOUR = timedelta(hours=1)
 def check(**expected):
     """Totals are what there is, which is what is expected; and no count is off."""
     truth = Counter(job["status"] for job in collection("jobs").find({}, {"status": 1}))
-    totals = repository.totals()
+    totals = counting.totals()
     assert totals.by_status == {state: truth[state] for state in State}
     pending = collection("jobs").find({"status": "pending"})
     assert totals.pending == Counter(Lane(job["queue"], job["priority"]) for job in pending)
-    assert repository.miscounted() == {}
+    assert counting.miscounted() == {}
     assert {state: jobs for state, jobs in totals.by_status.items() if jobs} == expected
 
 
@@ -156,7 +156,7 @@ def test_a_due_job_and_a_dead_one_come_back(claim):
     finish(*map(failed, claim()))
     echoes(1, delay=60)
     collection("jobs").update_many(
-        {"status": "scheduled"}, {"$set": {"run_at": repository.now() - HOUR}}
+        {"status": "scheduled"}, {"$set": {"run_at": mongodb.now() - HOUR}}
     )
     assert services.promote() == 1
     check(dead=2, pending=1)
@@ -177,7 +177,7 @@ def test_deleted_jobs_are_in_no_total(claim):
     echoes(3)
     finish(*map(completed, claim()))
     services.cancel(services.enqueue("echo", {}), actor="ada")
-    collection("jobs").update_many({}, {"$set": {"expire_at": repository.now()}})
+    collection("jobs").update_many({}, {"$set": {"expire_at": mongodb.now()}})
     assert services.expire() == 4
     check()
     assert minute(2) == (4, {"completed": 3})  # what happened is not undone
@@ -187,7 +187,7 @@ def test_names_may_have_dots():
     request = Request(type="echo", payload={}, queue="a.b-c_d.e")
     services.enqueue_many([request] * 2)
     check(pending=2)
-    assert repository.totals().pending == {Lane("a.b-c_d.e", "medium"): 2}
+    assert counting.totals().pending == {Lane("a.b-c_d.e", "medium"): 2}
     assert minute(2, queue="a.b-c_d.e")[0] == 2
 
 
@@ -256,7 +256,7 @@ def test_whatever_reply_is_lost_every_count_is_right_in_the_end(claim, at_once, 
 
 def dying():
     """A recorder that has written its ends, and dies before it has counted them."""
-    return patch.object(repository, "_close_receipt", side_effect=MemoryError)
+    return patch.object(counting, "close_receipt", side_effect=MemoryError)
 
 
 def left_behind(ends):
@@ -287,14 +287,14 @@ def test_an_owner_that_comes_back_counts_nothing_again(claim, at_once):
     """It was stopped between the ends and the count for as long as a steward waits."""
     echoes(2)
     ends = [completed(job) for job in claim()]
-    counted = repository._counted
+    counted = counting.counted
 
     def late(move):
         monkey.stop()
         assert services.count() == 2
         counted(move)
 
-    monkey = patch.object(repository, "_counted", late)
+    monkey = patch.object(counting, "counted", late)
     monkey.start()
     finish(*ends)
     check(completed=2)
@@ -306,7 +306,7 @@ def test_a_receipt_whose_jobs_are_still_held_is_left_alone(claim, at_once):
     """Its owner may be about to write: whatever came would never be counted."""
     echoes(2)
     ends = [completed(job) for job in claim()]
-    receipt = repository._open_receipt(WORKER, ends)
+    receipt = counting.open_receipt(WORKER, ends)
     assert services.count() == 0
     check(running=2)
     finish(ends[0])
@@ -321,14 +321,14 @@ def test_ends_are_counted_though_their_receipt_is_gone(claim):
     """Only one node knew it, and a failover lost it; the ends came to the next one."""
     echoes(2)
     jobs = claim()
-    opened = repository._open_receipt
+    opened = counting.open_receipt
 
     def rolled_back(worker, ends):
         receipt = opened(worker, ends)
         collection("receipts").delete_one({"_id": receipt})
         return receipt
 
-    with patch.object(repository, "_open_receipt", rolled_back):
+    with patch.object(counting, "open_receipt", rolled_back):
         finish(*map(completed, jobs))
     check(completed=2)
     assert minute(2)[1] == {"completed": 2}
@@ -342,7 +342,7 @@ def test_jobs_that_moved_on_meanwhile_are_counted_where_they_were(claim, at_once
     left_behind([services.crash(crashed, error="boom"), failed(again), completed(good)])
     check(pending=1, retrying=1, completed=1)
     collection("jobs").update_many(
-        {"status": "retrying"}, {"$set": {"run_at": repository.now() - HOUR}}
+        {"status": "retrying"}, {"$set": {"run_at": mongodb.now() - HOUR}}
     )
     services.promote()
     check(pending=2, completed=1)
@@ -359,7 +359,7 @@ def test_jobs_that_moved_on_meanwhile_are_counted_where_they_were(claim, at_once
 def test_a_job_is_not_deleted_before_its_end_is_counted(claim, at_once):
     echoes(2)
     left_behind([completed(job) for job in claim()])
-    collection("jobs").update_many({}, {"$set": {"expire_at": repository.now()}})
+    collection("jobs").update_many({}, {"$set": {"expire_at": mongodb.now()}})
     assert services.expire() == 0
     services.count()
     assert services.expire() == 2
@@ -407,7 +407,7 @@ def test_what_an_older_version_moved_is_put_right_by_a_recount(claim):
     unknown = {**stored(done.id), "_id": ObjectId(), "status": "pending"}
     collection("jobs").insert_one(unknown)
     off = {(MEDIUM, "completed"): 1}  # a claimable one went, another came
-    assert repository.miscounted() == off
+    assert counting.miscounted() == off
     assert services.recount() == 1
     check(completed=1, running=1, pending=1)
 
@@ -415,9 +415,9 @@ def test_what_an_older_version_moved_is_put_right_by_a_recount(claim):
 def test_two_recounts_at_once_put_it_right_once():
     echoes(3)
     collection("tallies").delete_many({})
-    off, corrections = repository._measured()
+    off, corrections = counting._measured()
     assert services.recount() == 3
-    repository._correct(off, corrections)
+    counting._correct(off, corrections)
     check(pending=3)
 
 
@@ -429,9 +429,9 @@ def test_a_transaction_of_the_dead_blocks_nobody_for_long(claim):
     session.start_transaction()
     collection("jobs").update_many({}, {"$set": {"result": 1}}, session=session)
     collection("tallies").update_many({}, {"$set": {"dead": 9}}, session=session)
-    assert repository.abort_abandoned(60) == 0
+    assert counting.abort_abandoned(60) == 0
     time.sleep(0.01)
-    assert repository.abort_abandoned(0.01) == 1
+    assert counting.abort_abandoned(0.01) == 1
     assert len(claim(2)) == 2
     services.cancel(ids[0], actor="ada")
     check(running=1, cancelled=1, scheduled=1)
@@ -444,10 +444,10 @@ def test_one_that_was_only_slow_begins_again():
         tries.append(1)
         collection("counters").insert_one({"_id": "x"}, session=session)
         if len(tries) == 1:
-            repository.abort_abandoned(0)
-        return repository.Changes()
+            counting.abort_abandoned(0)
+        return Changes()
 
-    repository._counted(slow)
+    counting.counted(slow)
     assert (len(tries), collection("counters").count_documents({"_id": "x"})) == (2, 1)
 
 
@@ -457,7 +457,7 @@ def test_one_that_was_only_slow_begins_again():
 @pytest.mark.parametrize("stripes", [1, 16])
 def test_writers_in_each_others_way_lose_nothing(monkeypatch, stripes):
     """All of them write, and at first create, the same few documents."""
-    monkeypatch.setattr(repository, "STRIPES", stripes)
+    monkeypatch.setattr(counting, "STRIPES", stripes)
     rounds, threads = 6, 4
     barrier = threading.Barrier(threads)
     failures = []
@@ -472,7 +472,7 @@ def test_writers_in_each_others_way_lose_nothing(monkeypatch, stripes):
                 assert services.record(worker, [completed(job) for job in jobs[:2]]) == []
                 services.give_back(worker, jobs[2:])
                 services.cancel(str(ids[3]), actor="ada")
-                assert repository.miscounted() == {}
+                assert counting.miscounted() == {}
         except Exception as error:
             failures.append(error)
             barrier.abort()
@@ -493,14 +493,14 @@ def test_writers_in_each_others_way_lose_nothing(monkeypatch, stripes):
 def test_totals_are_exact_while_everything_moves_and_recorders_die(monkeypatch, at_once):
     stop, failures = threading.Event(), []
     echoes(20)
-    close = repository._close_receipt
+    close = counting.close_receipt
 
     def dies_now_and_then(*args):
         if random.random() < 0.3:
             raise MemoryError
         return close(*args)
 
-    monkeypatch.setattr(repository, "_close_receipt", dies_now_and_then)
+    monkeypatch.setattr(counting, "close_receipt", dies_now_and_then)
 
     def work():
         worker, client = ObjectId(), clients.blocking_redis()
@@ -524,10 +524,10 @@ def test_totals_are_exact_while_everything_moves_and_recorders_die(monkeypatch, 
     seen = []
     try:
         for _ in range(60):
-            totals = repository.totals()
+            totals = counting.totals()
             seen.append(sum(totals.by_status.values()))
             assert min(totals.by_status.values()) >= 0
-            assert repository.miscounted() == {}
+            assert counting.miscounted() == {}
     finally:
         stop.set()
         for thread in threads:
@@ -571,7 +571,7 @@ def test_a_minute_tells_how_long_jobs_waited_and_ran(claim):
 
 def test_a_job_is_accepted_in_the_minute_in_which_it_came(claim):
     """One that runs for an hour is counted with its end, but did not come then."""
-    before = repository.now() - HOUR
+    before = mongodb.now() - HOUR
     old = ObjectId(int(before.timestamp()).to_bytes(4, "big") + ObjectId().binary[4:])
     new = NewJobs([Request(type="echo", payload={})], before, lambda queue: None)
     (document,) = new.make_all()
@@ -587,7 +587,7 @@ def test_the_minutes_have_no_gaps_and_the_current_one_is_last():
     every = selectors.minutes(90)
     steps = {b.at - a.at for a, b in pairwise(every)}
     assert (len(every), steps) == (90, {timedelta(minutes=1)})
-    assert timedelta(0) <= repository.now() - every[-1].at < timedelta(minutes=2)
+    assert timedelta(0) <= mongodb.now() - every[-1].at < timedelta(minutes=2)
 
 
 # --- what it costs -----------------------------------------------------------------------------
@@ -621,5 +621,5 @@ def test_counts_cost_the_same_however_many_jobs_there_are(claim):
     few = examined(ask)
     fill(200)
     fill(200)
-    assert repository.totals().by_status["completed"] == 210
+    assert counting.totals().by_status["completed"] == 210
     assert examined(ask) <= few + 10

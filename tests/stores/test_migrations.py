@@ -9,7 +9,7 @@ from django.core.management import call_command
 from django.db import connection
 from pytest_django import DjangoDbBlocker
 
-from jobs import repository
+from jobs import counting
 from jobs.clients import collection
 from jobs.models import Job
 from tests.conftest import _connect_to
@@ -34,9 +34,9 @@ def test_jobs_of_a_version_that_did_not_count_are_counted(older: None) -> None:
     ]
     collection("jobs").insert_many(jobs)
     call_command("migrate", "jobs", stdout=StringIO())
-    counted = {state: jobs for state, jobs in repository.totals().by_status.items() if jobs}
+    counted = {state: jobs for state, jobs in counting.totals().by_status.items() if jobs}
     assert counted == {"pending": 1, "completed": 2, "dead": 1, "running": 1}
-    assert repository.miscounted() == {}
+    assert counting.miscounted() == {}
 
 
 def test_the_migrations_make_the_indexes_of_the_models(older: None) -> None:

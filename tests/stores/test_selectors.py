@@ -3,7 +3,7 @@ from datetime import timedelta
 import pytest
 from bson import ObjectId
 
-from jobs import repository, selectors, services
+from jobs import mongodb, repository, selectors, services
 from jobs.clients import collection, mongo
 from jobs.errors import InvalidRequest, NotFound
 from jobs.requests import Request
@@ -117,7 +117,7 @@ def test_counts_are_shared_for_a_second():
 
 def test_activity_counts_only_its_period():
     fill(3)
-    now = repository.now() + timedelta(seconds=1)
+    now = mongodb.now() + timedelta(seconds=1)
     (row,) = selectors.activity(now - timedelta(hours=1), now)
     assert (row.type, row.status, row.count) == ("process_data", "pending", 3)
     assert selectors.activity(now, now + timedelta(hours=1)) == []
@@ -150,7 +150,7 @@ def test_each_index_answers_the_question_it_is_for(index):
 def test_what_was_kept_long_enough_is_deleted_and_nothing_else():
     over, kept, open_ended = (fill(n) for n in (3, 2, 1))
     hour = timedelta(hours=1)
-    for ids, at in ((over, repository.now()), (kept, repository.now() + hour)):
+    for ids, at in ((over, mongodb.now()), (kept, mongodb.now() + hour)):
         objects = {"_id": {"$in": [ObjectId(id) for id in ids]}}
         changes = {"status": "completed", "expire_at": at, "uncounted": None}
         collection("jobs").update_many(objects, {"$set": changes})

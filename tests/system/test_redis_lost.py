@@ -10,8 +10,8 @@ from django.conf import settings
 from redis.exceptions import RedisError
 
 from jobs import clients, lanes, services
+from jobs.claims import Hint
 from jobs.clients import collection
-from jobs.repository import Hint
 from taskqueue import embedded
 from tests.system.conftest import fill
 

@@ -9,11 +9,14 @@ import pytest
 ROOT = Path(__file__).parents[2]
 PACKAGES = ["taskqueue", "workers", "jobs"]  # an arrow may only point to the right
 FLOOR = {"states", "backoff", "errors", "registry", "context"}
-STORES = {"clients", "repository", "lanes"}
+STORES = {"clients", "mongodb", "claims", "counting", "repository", "sweeps", "lanes"}
 RULES = {"services", "selectors", "requests", "idempotency", "conservation"}
 DOORS = {"api", "views", "forms", "serializers", "admin"}
 DRIVERS = {
-    "pymongo": {"jobs.clients", "jobs.repository", "jobs.indexes", "jobs.problems"},
+    "pymongo": {
+        *("jobs.clients", "jobs.mongodb", "jobs.counting", "jobs.repository", "jobs.sweeps"),
+        *("jobs.indexes", "jobs.problems"),
+    },
     "redis": {"jobs.clients", "jobs.lanes", "jobs.services"},
 }
 UNSAID = {"utils", "helpers", "common"}

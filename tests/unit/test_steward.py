@@ -5,7 +5,8 @@ import pytest
 from bson import ObjectId
 
 from jobs import services
-from jobs.repository import CALL_SECONDS, Holding
+from jobs.claims import Holding
+from jobs.mongodb import CALL_SECONDS
 from workers.board import Board, Running
 from workers.steward import SPARE, Chore, Steward
 

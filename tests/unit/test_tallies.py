@@ -47,6 +47,12 @@ def test_what_is_in_no_known_state_is_in_no_total() -> None:
     assert written(changes) == {}
 
 
+def test_an_outcome_of_a_newer_version_is_in_no_minute() -> None:
+    changes = Changes()
+    changes.ended("q", "x", "evicted", ran=1.0)
+    assert written(changes) == {}
+
+
 def test_every_minute_is_kept_of_a_type_of_its_queue_and_of_all() -> None:
     changes = Changes()
     changes.accepted("a.b", "x", None)

@@ -11,6 +11,7 @@ from django.test import Client
 from pytest_django.plugin import DjangoDbBlocker
 
 from jobs import registry, repository, roles, services
+from jobs.claims import ClaimedJob
 
 HOSTILE = '"><svg onload=alert(1)></script><img src=x onerror=alert(2)>'
 FRAGMENT = {"HTTP_HX_REQUEST": "true"}
@@ -103,7 +104,7 @@ class Line:
     def dead(self, error: str = "it broke", **chosen: Any) -> str:
         return self.failed(error, max_attempts=1, **chosen)
 
-    def _claim(self, id: str) -> repository.ClaimedJob:
+    def _claim(self, id: str) -> ClaimedJob:
         (job,) = repository.claim([ObjectId(id)], self.worker)
         return job
 

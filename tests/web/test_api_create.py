@@ -7,7 +7,7 @@ from django.db import connections
 from pymongo import MongoClient
 
 from jobs import clients, lanes
-from jobs.repository import Lane
+from jobs.registry import Lane
 from tests.web.actors import MAIL, Api, api, fields, problem, stored, user
 
 pytestmark = pytest.mark.usefixtures("stores")

@@ -14,7 +14,7 @@ from pymongo import MongoClient
 
 from jobs import clients, conservation, lanes, repository, roles, services
 from jobs.clients import collection, redis
-from jobs.repository import Lane
+from jobs.registry import Lane
 from tests.web.actors import submitted
 
 pytestmark = pytest.mark.usefixtures("stores")
@@ -32,7 +32,7 @@ def no_mongodb(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     with MongoClient("mongodb://127.0.0.1:1", serverSelectionTimeoutMS=100) as client:
         monkeypatch.setattr(clients, "mongo", lambda: client["away"])
         monkeypatch.setitem(connections["default"].__dict__, "database", client["away"])
-        monkeypatch.setattr("jobs.repository.mongo", lambda: client["away"])
+        monkeypatch.setattr("jobs.mongodb.mongo", lambda: client["away"])
         yield
 
 

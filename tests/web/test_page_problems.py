@@ -9,7 +9,7 @@ from django.template.loader import render_to_string
 from django.test import Client
 from pymongo.errors import ServerSelectionTimeoutError
 
-from jobs import repository, selectors, services
+from jobs import mongodb, selectors, services
 from jobs.clients import collection
 from jobs.errors import StoreDown
 from tests.web.conftest import FRAGMENT
@@ -40,7 +40,7 @@ def test_a_question_that_takes_too_long_is_stopped_and_says_so(
     def slow() -> None:
         collection("jobs").find_one({"$where": "function() { while (true) {} }"}, max_time_ms=200)
 
-    monkeypatch.setattr(selectors, "stats", repository.repeated(slow))
+    monkeypatch.setattr(selectors, "stats", mongodb.repeated(slow))
     answer = operator.get("/")
     assert answer.status_code == 503
     assert "The question took too long" in answer.content.decode()

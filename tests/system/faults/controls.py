@@ -6,18 +6,16 @@ from typing import Any
 from bson import ObjectId
 
 from jobs import repository
-from jobs.repository import End
+from jobs.claims import End
 
 
 def unguarded_record() -> None:
     """Accept every end, whoever holds the job: what a queue without fencing does."""
 
     def record(worker: ObjectId, ends: Sequence[End]) -> list[End]:
-        ids = [end.id for end in ends]
-        literals = [repository._as_literal(end, 0.0) | {"ago_ms": 0} for end in ends]
-        repository.collection("jobs").update_many(
-            {"_id": {"$in": ids}}, repository._ending(ids, literals)
-        )
+        whoever = {"_id": {"$in": [end.id for end in ends]}}
+        ending = repository._ending(worker, ends, ObjectId())
+        repository.collection("jobs").update_many(whoever, ending)
         return []
 
     repository.record = record

@@ -18,7 +18,7 @@ from typing import Any
 from bson import ObjectId
 from django.conf import settings
 
-from jobs import clients, lanes, repository, selectors, services
+from jobs import clients, counting, lanes, selectors, services
 from jobs.clients import Document, collection
 from tests.system.faults.ledger import Execution, Ledger, overlaps
 
@@ -174,7 +174,7 @@ def _miscounted() -> list[str]:
         for status, number in shown.items()
         if number != truth.get(status, 0)
     ]
-    off = [f"{place} is off by {jobs}" for place, jobs in repository.miscounted().items()]
+    off = [f"{place} is off by {jobs}" for place, jobs in counting.miscounted().items()]
     return [*wrong, *off]
 
 

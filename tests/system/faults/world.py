@@ -22,7 +22,7 @@ from django.apps import apps
 from django.conf import settings
 from django.db import connection, connections
 
-from jobs import lanes, repository, selectors, services
+from jobs import lanes, mongodb, selectors, services
 from jobs.clients import collection
 from jobs.errors import StoreDown
 from jobs.requests import Request
@@ -207,7 +207,7 @@ class World:
     def _settled(self) -> bool:
         try:
             waiting = {"status": {"$in": ["pending", "running", "scheduled", "retrying"]}}
-            if repository.repeated(lambda: collection("jobs").find_one(waiting, {"_id": 1}))():
+            if mongodb.repeated(lambda: collection("jobs").find_one(waiting, {"_id": 1}))():
                 return False
             held = [lanes.head(lane, 1) for q in services.known_queues() for lane in LANES(q)]
             return not any(held)
@@ -274,7 +274,7 @@ def use_mongodb(**place: Any) -> None:
 def _forget() -> None:
     services._know_queue.cache_clear()
     selectors.forget_stats()
-    repository._clock.read_at = float("-inf")
+    mongodb.clock.read_at = float("-inf")
     lanes._breaker.closed_at = float("-inf")
 
 
