@@ -19,7 +19,7 @@ def never() -> bool:
     return False
 
 
-@dataclass(slots=True)  # not frozen: one is made for every job
+@dataclass(frozen=True, slots=True)
 class Context:
     """One execution of one job. A job type gets it as its first parameter, if that is `ctx`."""
 

@@ -4,7 +4,7 @@ import logging
 import os
 import secrets
 from pathlib import Path
-from urllib.parse import urlsplit
+from urllib.parse import parse_qs, urlsplit
 
 from django.core.exceptions import ImproperlyConfigured
 
@@ -94,7 +94,7 @@ DATABASES = {
         "NAME": MONGODB_DATABASE,
         # Timeouts stay well under WORKER_LOST_SECONDS, so that an outage is noticed while it lasts.
         "OPTIONS": {
-            "appname": "taskqueue",
+            "appname": parse_qs(urlsplit(MONGODB_URI).query).get("appName", ["taskqueue"])[0],
             "w": "majority",
             "journal": True,
             "wTimeoutMS": 5000,

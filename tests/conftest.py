@@ -48,6 +48,12 @@ def pytest_unconfigure() -> None:
 def _use_stores() -> None:
     if "MONGODB_URI" not in os.environ:
         return
+    # A name for those who run tests beside each other: nobody aborts another's transactions.
+    name = f"test-{os.environ.get('PYTEST_XDIST_WORKER', 'main')}"
+    os.environ["MONGODB_URI"] = (
+        f"{os.environ['MONGODB_URI'].partition('&appName')[0]}&appName={name}"
+    )
+    settings.DATABASES["default"]["OPTIONS"]["appname"] = name
     settings.MONGODB_URI = os.environ["MONGODB_URI"]
     settings.DATABASES["default"]["HOST"] = os.environ["MONGODB_URI"]
     settings.REDIS_URL = settings.CACHES["default"]["LOCATION"] = os.environ["REDIS_URL"]

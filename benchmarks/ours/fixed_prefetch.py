@@ -12,8 +12,8 @@ def main() -> None:
     django.setup()
     from workers import prefetch, worker
 
-    if worker.GIVE_BACK_SECONDS <= 0:
-        raise SystemExit("workers.worker.GIVE_BACK_SECONDS no longer says what it did.")
+    if "STUCK_SECONDS" not in vars(worker):
+        raise SystemExit("workers.worker.STUCK_SECONDS no longer says what it did.")
 
     class Fixed(prefetch.Prefetch):
         def __init__(self) -> None:
@@ -24,7 +24,7 @@ def main() -> None:
             """Learn nothing."""
 
     vars(worker)["Prefetch"] = Fixed
-    vars(worker)["GIVE_BACK_SECONDS"] = float("inf")
+    vars(worker)["STUCK_SECONDS"] = float("inf")
     call_command("runworkers", processes=3)
 
 

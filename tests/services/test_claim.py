@@ -87,6 +87,12 @@ def test_a_claim_whose_read_failed_is_read_again_under_the_same_token(claim, mon
 def test_what_an_unheard_claim_took_is_given_back_by_its_worker(redis_client, claim, monkeypatch):
     id, unheard, batch = services.enqueue("echo", {}), Unheard(WORKER), ObjectId()
     lose_replies(monkeypatch, 2)
+    # The first read of a claim of one is part of its write.
+    monkeypatch.setattr(
+        repository,
+        "_claim_one",
+        lambda jobs, id, *token: repository._claim_once(jobs, [id], *token),
+    )
     with pytest.raises(StoreDown):
         services.claim(redis_client, ["default"], worker=WORKER, count=1, batch=batch)
     assert stored(id)["status"] == "running"
