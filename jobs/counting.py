@@ -189,7 +189,7 @@ def close_receipt(receipt: ObjectId, ends: Sequence[End], session: ClientSession
     for end in ends:
         job, lane = end.job, end.job.lane
         if job.uncounted:
-            changes.accepted(lane.queue, job.type, job.id.generation_time)
+            changes.accepted(lane.queue, job.type, job.enqueued_at)  # never moved since
         else:
             changes.left(lane, State.RUNNING)
         changes.entered(lane, end.status)

@@ -19,7 +19,7 @@ from pymongo.errors import AutoReconnect
 from jobs import clients, counting, mongodb, repository, selectors, services
 from jobs.clients import collection, mongo
 from jobs.registry import Lane
-from jobs.requests import NewJobs, Request
+from jobs.requests import Request
 from jobs.states import State
 from jobs.tallies import Changes, bucket, quantile
 from tests.services.conftest import WORKER, in_state, stored
@@ -571,14 +571,10 @@ def test_a_minute_tells_how_long_jobs_waited_and_ran(claim):
 
 def test_a_job_is_accepted_in_the_minute_in_which_it_came(claim):
     """One that runs for an hour is counted with its end, but did not come then."""
+    services.enqueue("echo", {})
     before = mongodb.now() - HOUR
-    old = ObjectId(int(before.timestamp()).to_bytes(4, "big") + ObjectId().binary[4:])
-    new = NewJobs([Request(type="echo", payload={})], before, lambda queue: None)
-    (document,) = new.make_all()
-    document["_id"] = old
-    repository.insert(new)
-    jobs = repository.claim([old], WORKER)
-    finish(*map(completed, jobs))
+    collection("jobs").update_one({}, {"$set": {"created_at": before, "enqueued_at": before}})
+    finish(*map(completed, claim()))
     assert minute(30) == (0, {"completed": 1})
     assert minute(62) == (1, {"completed": 1})
 

@@ -12,6 +12,7 @@ from bson import ObjectId
 
 from jobs import Context, context, job, registry
 from jobs.claims import ClaimedJob, End
+from jobs.repository import EPOCH
 from jobs.states import State
 from workers import coroutines
 from workers.execution import execute
@@ -48,6 +49,9 @@ def run(type: str, payload: dict[str, Any] | None = None, attempt: int = 1) -> E
         max_attempts=4,
         crashes=0,
         claim=1,
+        enqueued_at=EPOCH,
+        claimed_at=EPOCH,
+        taken=0.0,
     )
     return execute(claimed, context.never)
 
