@@ -333,8 +333,10 @@ def repair(queue: str, *, dry_run: bool = False) -> dict[Lane, int]:
     Head-of-line repair: lanes are first in, first out, so a pending job older than the next one to
     be taken is not in the lane. Raises `RedisError`, `StoreDown`.
     """
-    mended = {}
-    for lane in lanes.in_order([queue]):
+    mended = dict.fromkeys(lanes.in_order([queue]), 0)
+    if not repository.any_pending([queue]):
+        return mended  # as in an idle system: one question instead of a dozen
+    for lane in mended:
         before = lost_before(lane)
         lost = repository.oldest_pending(lane, before, REPAIR_BATCH) if before else []
         mended[lane] = len(lost) if dry_run or lanes.push_at_head(lost) else 0

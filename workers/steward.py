@@ -28,12 +28,12 @@ JUMP_SECONDS = 2.0  # by how much MongoDB's clock may disagree with ours about a
 REPAIR_SECONDS = 1.0
 PROMOTE_SECONDS = 0.2
 PROMOTE_PASS_SECONDS = 2.0
-COUNT_SECONDS = 1.0
-EXPIRE_SECONDS = 1.0
+COUNT_SECONDS = 2.0
+EXPIRE_SECONDS = 5.0
 TIDY_PASS_SECONDS = 0.2  # of counting and of deleting, which can wait while promotion cannot
-ABORT_SECONDS = 1.0
+ABORT_SECONDS = 3.0
 REAP_SECONDS = 5.0
-PAUSE_SECONDS = 0.5
+PAUSE_SECONDS = 1.0
 MOVED_ON_SECONDS = 1.0  # an execution younger than that is not asked about
 LAST_SECONDS = 5.0  # how long, when told to stop, it waits for a store to take the last reports
 
