@@ -10,7 +10,7 @@ from collections.abc import Callable
 from functools import wraps
 from typing import Any
 
-from jobs import lanes, repository
+from jobs import counting, lanes, repository
 from workers import worker
 
 # What has just happened (or, with "before", is about to) → the function that does it.
@@ -19,11 +19,14 @@ POINTS: dict[str, tuple[Any, str]] = {
     "insert.written": (repository, "insert"),
     "push.sent": (lanes, "push"),
     "fetch.taken": (lanes, "fetch"),
+    "claim.one_written": (repository, "_claim_one"),
     "claim.written": (repository, "_claim_once"),
     "claim.returned": (repository, "claim"),
     "execute.before": (worker, "execute"),
     "execute.ended": (worker, "execute"),
     "record.before": (repository, "record"),
+    "count.before": (counting, "close_receipt"),  # the ends are written
+    "count.written": (counting, "close_receipt"),  # in a transaction that never ends
     "record.written": (repository, "record"),
     "give_back.written": (repository, "give_back"),
     "push_at_head.before": (lanes, "push_at_head"),

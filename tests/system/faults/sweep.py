@@ -103,6 +103,11 @@ class Sweep:
         self.world.submit(12, queue=point, seconds=0.06)
         self.fired(self.tree(point, n), "worker")
 
+    def working_quickly(self, point: str, n: int) -> None:
+        """Only of quick jobs does a worker claim several at once."""
+        self.world.submit(200, queue=point)
+        self.fired(self.tree(point, n), "worker")
+
     def beating(self, point: str, n: int) -> None:
         self.world.submit(12, queue=point, seconds=0.06)
         self.fired(self.tree(point, n), "steward")
@@ -157,9 +162,13 @@ SCENES: dict[str, Callable[[Sweep, str, int], None]] = {
     **dict.fromkeys(("insert.before", "insert.written", "push.sent"), Sweep.enqueue),
     "requeue.written": Sweep.requeue,
     "cancel.written": Sweep.cancel,
-    **dict.fromkeys(("fetch.taken", "claim.written", "claim.returned"), Sweep.working),
+    **dict.fromkeys(("fetch.taken", "claim.one_written", "claim.returned"), Sweep.working),
+    "claim.written": Sweep.working_quickly,
     **dict.fromkeys(("execute.before", "execute.ended"), Sweep.working),
-    **dict.fromkeys(("record.before", "record.written", "register.written"), Sweep.working),
+    **dict.fromkeys(
+        ("record.before", "count.before", "count.written", "record.written", "register.written"),
+        Sweep.working,
+    ),
     **dict.fromkeys(("give_back.written", "end_worker.written"), Sweep.leaving),
     **dict.fromkeys(("repair.found", "push_at_head.before"), Sweep.repairing),
     "promote.written": Sweep.promoting,
