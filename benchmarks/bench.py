@@ -87,10 +87,18 @@ def _some(known: list[str]) -> Any:
     return chosen
 
 
+def mongod(folder: Path) -> Any:
+    """A replica set of one, with MongoDB's own cache size, as Redis runs with its own defaults."""
+    options = embedded.OPTIONS["mongod"]
+    place = options.index("--wiredTigerCacheSizeGB")
+    embedded.OPTIONS["mongod"] = options[:place] + options[place + 2 :]
+    return embedded.running(folder, redis=False)
+
+
 @contextlib.contextmanager
 def servers(folder: str) -> Any:
     """Run MongoDB, with every collection and index of production; yields the facts."""
-    with embedded.running(Path(folder), redis=False) as urls:
+    with mongod(Path(folder)) as urls:
         uri = urls["MONGODB_URI"]
         migrate(with_database(uri, database_of(OURS)), Path(folder))
         with pymongo.MongoClient[Any](uri) as client, redis_server(Path(folder)) as url:

@@ -36,7 +36,6 @@ from benchmarks.stage import BATCH, Document, Stage, database_of, stage, variabl
 from benchmarks.systems.base import ROOT
 from benchmarks.systems.ours import OURS, commit
 from benchmarks.workloads import Figures, rates
-from taskqueue import embedded
 
 RESULTS = ROOT / ".bench" / "scale.json"
 TYPES, WORKERS = 1_000, 200
@@ -75,7 +74,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         signal.signal(number, bench._stop)
     with (
         tempfile.TemporaryDirectory(prefix="taskqueue-scale-") as name,
-        embedded.running(Path(name), redis=False) as urls,
+        bench.mongod(Path(name)) as urls,
         redis_server(Path(name)) as redis,
     ):
         uri = with_database(urls["MONGODB_URI"], database_of(OURS))

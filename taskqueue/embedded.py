@@ -56,7 +56,7 @@ OPTIONS = {
     "mongod": [
         *("--bind_ip", "127.0.0.1", "--nounixsocket", "--replSet", "rs0", "--logappend"),
         # Small: it shares a developer's machine. The oplog has no secondary to feed.
-        *("--wiredTigerCacheSizeGB", "0.5", "--oplogSize", "512"),
+        *("--wiredTigerCacheSizeGB", "1", "--oplogSize", "512"),
         *("--setParameter", "diagnosticDataCollectionEnabled=false"),
     ],
     "redis-server": [

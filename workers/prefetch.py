@@ -1,6 +1,6 @@
 """How many jobs to take at once: many while they are quick, one while they are slow."""
 
-LEAST, MOST = 1, 200
+LEAST, MOST = 1, 500
 QUICK_SECONDS = 0.05  # a batch that takes longer makes the next one smaller
 STUCK_SECONDS = 0.25  # how long a claimed job may wait here before it is given back
 

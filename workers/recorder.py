@@ -15,7 +15,7 @@ from jobs.errors import StoreDown, Unstorable
 
 log = structlog.get_logger(__name__)
 
-GROUP = 200  # ends in one write
+GROUP = 500  # ends in one write
 GROUP_BYTES = 8 * 1024 * 1024  # a MongoDB command may have 16 MB
 GROUP_SECONDS = 0.02  # how long the first end of a group may wait for others
 BACKLOG = 2 * GROUP  # ends that may wait before the worker stops taking jobs
