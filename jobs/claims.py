@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from typing import Any, NamedTuple
 
 from bson import ObjectId
 
@@ -11,8 +11,7 @@ from jobs.registry import Lane
 from jobs.states import State
 
 
-@dataclass(frozen=True, slots=True)
-class Hint:
+class Hint(NamedTuple):
     """What a lane holds: where a pending job stands in line."""
 
     id: ObjectId

@@ -6,11 +6,11 @@ job must belong to. Nothing matched means that somebody else was first: a normal
 
 import time
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from operator import attrgetter
-from typing import Any, Protocol, TypeVar
+from typing import Any, TypeVar
 
 import pymongo
 from bson import ObjectId
@@ -31,7 +31,7 @@ from jobs.counting import lane_of
 from jobs.errors import StoreDown
 from jobs.mongodb import clock, durable, now, repeated
 from jobs.registry import Lane
-from jobs.sharing import Behind, Shared
+from jobs.sharing import Shared
 from jobs.states import REQUEUEABLE, WAITING, State, sources
 from jobs.tallies import Changes
 
@@ -47,16 +47,7 @@ REFUSED_ENDS = "refused_ends"  # counted: executions that ended after their clai
 # --- Accepting --------------------------------------------------------------------------------
 
 
-class New(Protocol):
-    """Jobs to be stored; see `requests.NewJobs`."""
-
-    documents: list[Document]
-
-    def __len__(self) -> int: ...
-    def pieces(self) -> Iterator[list[Document]]: ...
-
-
-def insert(new: New, request: Document | None = None) -> Document | None:
+def insert(documents: Sequence[Document], request: Document | None = None) -> Document | None:
     """Store new jobs, all or none, durably: a majority has them in its journal on return.
 
     With the `request` that asked for them, that is stored too: the same `_id` is accepted once.
@@ -64,22 +55,22 @@ def insert(new: New, request: Document | None = None) -> Document | None:
     """
     try:
         with pymongo.timeout(INSERT_SECONDS):
-            return _accept(new, request)
+            return _accept(documents, request)
     except StoreDown as error:
         # Without its cause: an `ExecutionTimeout` there would say that a question was too slow.
         raise StoreDown(str(error)) from None
 
 
 @repeated
-def _accept(new: New, request: Document | None) -> Document | None:
+def _accept(documents: Sequence[Document], request: Document | None) -> Document | None:
     try:
-        _store(new, request)
+        _store(documents, request)
     except (DuplicateKeyError, BulkWriteError):
         # Taken by an earlier request, or by our own first try, whose reply was lost.
         if request and (earlier := _settled("requests", _another(request))):
             return earlier[0]
-        ours = {"_id": {"$in": [document["_id"] for document in new.documents]}}
-        if len(_settled("jobs", ours, {"_id": 1})) != len(new):
+        ours = {"_id": {"$in": [document["_id"] for document in documents]}}
+        if len(_settled("jobs", ours, {"_id": 1})) != len(documents):
             raise
     return None
 
@@ -115,23 +106,20 @@ def _kind(document: Document) -> tuple[Lane, str, str]:
 _singles = Shared(_insert_singles, most=100)  # of 1 MB at most, and a message may have 48
 
 
-def _store(new: New, request: Document | None) -> None:
-    if len(new) == 1 and request is None:
+def _store(documents: Sequence[Document], request: Document | None) -> None:
+    if len(documents) == 1 and request is None:
         # A transaction would cost two more round trips; `count_new` counts it in a moment.
-        for document in next(new.pieces()):
-            _singles.add({**document, "uncounted": True})
+        _singles.add({**documents[0], "uncounted": True})
         return
+    changes = Changes()
+    for (lane, status, type), jobs in Counter(map(_kind, documents)).items():
+        changes.accepted(lane.queue, type, at=None, jobs=jobs)
+        changes.entered(lane, status, jobs)
 
     def store(session: ClientSession) -> Changes:
         if request:
             collection("requests").insert_one(request, session=session)
-        changes = Changes()
-        with Behind() as behind:
-            for piece in new.pieces():
-                behind.call(partial(collection("jobs").insert_many, piece, session=session))
-                for (lane, status, type), jobs in Counter(map(_kind, piece)).items():
-                    changes.accepted(lane.queue, type, at=None, jobs=jobs)
-                    changes.entered(lane, status, jobs)
+        collection("jobs").insert_many(documents, ordered=True, session=session)
         return changes
 
     counting.counted(store)

@@ -1,10 +1,9 @@
 """What may be asked of the queue: every check that a request passes before it becomes a job."""
 
 import json
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
-from itertools import chain
 from typing import Any
 
 import bson
@@ -21,7 +20,6 @@ MAX_DELAY = timedelta(days=366)
 MAX_TAGS = 10
 MAX_DEPTH = 50  # of a payload or a result; MongoDB refuses documents deeper than about 100
 MAX_ATTEMPTS = 100
-PIECE = 250  # jobs
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,45 +34,6 @@ class Request:
     run_at: datetime | None = None
     delay: float | None = None  # seconds from now
     tags: Sequence[str] = ()
-
-
-class NewJobs:
-    """Requests that become jobs piece by piece, so that one piece is stored while the next is made.
-
-    `documents` are those made so far.
-    """
-
-    def __init__(
-        self, requests: Sequence[Request], now: datetime, known: Callable[[str], object]
-    ) -> None:
-        self._requests = requests
-        self._now = now
-        self._known = known  # called with the name of each job's queue, before the job is stored
-        self.documents: list[dict[str, Any]] = []
-
-    def __len__(self) -> int:
-        return len(self._requests)
-
-    def pieces(self) -> Iterator[list[dict[str, Any]]]:
-        """Yield all jobs; asked again, the same ones. Raises `InvalidRequest` with all faults."""
-        for start in range(0, len(self), PIECE):
-            if start == len(self.documents):
-                self.documents += self._made(self._requests[start : start + PIECE])
-            yield self.documents[start : start + PIECE]
-
-    def make_all(self) -> list[dict[str, Any]]:
-        """Return all jobs. Raises as `pieces`."""
-        return list(chain.from_iterable(self.pieces()))
-
-    def _made(self, requests: Sequence[Request]) -> list[dict[str, Any]]:
-        try:
-            made = new_jobs(requests, self._now)
-        except InvalidRequest:
-            new_jobs(self._requests, self._now)  # the faults of all of them, each at its place
-            raise
-        for queue in {document["queue"] for document in made}:
-            self._known(queue)
-        return made
 
 
 def new_jobs(requests: Sequence[Request], now: datetime) -> list[dict[str, Any]]:
@@ -104,10 +63,9 @@ def _document(request: Request, now: datetime) -> dict[str, Any]:
         known = ", ".join(known.name for known in registry.all_types())
         fault = f"Unknown job type {request.type!r}. Known here: {known or 'none'}."
         raise InvalidRequest(FieldError("type", fault))
-    faults = list(_faults(request, now))
-    if faults:
+    if faults := _chooses(request) and list(_faults(request, now)):
         raise InvalidRequest(*faults)
-    run_at = request.run_at or (now + timedelta(seconds=request.delay or 0))
+    run_at = request.run_at or (now + timedelta(seconds=request.delay) if request.delay else now)
     waits = run_at > now
     return {
         "_id": ObjectId(),
@@ -136,6 +94,15 @@ def _document(request: Request, now: datetime) -> dict[str, Any]:
     }
 
 
+def _chooses(request: Request) -> bool:
+    """Return whether anything is asked for that is not as the job type says."""
+    given = (request.priority, request.queue, request.max_attempts, request.run_at, request.delay)
+    return bool(request.tags) or given != NOTHING
+
+
+NOTHING = (None,) * 5
+
+
 def _faults(request: Request, now: datetime) -> Iterable[FieldError]:
     if request.priority is not None and request.priority not in PRIORITIES:
         yield FieldError("priority", f"Use one of: {', '.join(PRIORITIES)}.")
@@ -160,7 +127,8 @@ def _faults(request: Request, now: datetime) -> Iterable[FieldError]:
 def _payload(job_type: JobType[..., Any], payload: Mapping[str, Any]) -> dict[str, Any]:
     try:
         checked = job_type.validate(payload)
-        _as_json(checked)
+        if not _is_plain(checked):
+            _as_json(checked)
         size = storable_size(checked)
     except ValueError as error:
         raise InvalidRequest(FieldError("payload", str(error))) from None
@@ -171,12 +139,18 @@ def _payload(job_type: JobType[..., Any], payload: Mapping[str, Any]) -> dict[st
     return checked
 
 
+def _is_plain(value: Any) -> bool:
+    """Return whether a value is an object of texts and whole numbers: always JSON, never deep."""
+    return type(value) is dict and PLAIN.issuperset(map(type, value.values()))
+
+
+PLAIN = frozenset({str, int, bool, type(None)})
 _as_json = json.JSONEncoder(allow_nan=False).encode
 
 
 def storable_size(value: Any) -> int:
     """Return how many bytes a JSON value takes in MongoDB; `ValueError` if it cannot be kept."""
-    if _too_deep(value, MAX_DEPTH):
+    if not _is_plain(value) and _too_deep(value, MAX_DEPTH):
         raise ValueError(f"It is nested deeper than {MAX_DEPTH} levels.")
     try:
         return len(bson.encode({"": value}))

@@ -16,7 +16,7 @@ from jobs import backoff, counting, idempotency, lanes, mongodb, registry, repos
 from jobs.claims import ClaimedJob, End, Hint, Holding
 from jobs.errors import FieldError, IdempotencyConflict, IllegalMove, InvalidRequest, NotFound
 from jobs.registry import Lane, Options
-from jobs.requests import NewJobs, Request
+from jobs.requests import Request, new_jobs
 from jobs.states import REQUEUEABLE, State, sources
 
 log = structlog.get_logger(__name__)
@@ -78,16 +78,17 @@ def accept(requests: Sequence[Request], *, key: str | None = None, scope: str = 
     if not requests:
         return Accepted([])
     now = mongodb.now()
-    new = NewJobs(requests, now, _know_queue)
-    named = None
-    if key is not None:
-        ids = [document["_id"] for document in new.make_all()]
-        named = idempotency.accepted_request(key, scope, requests, ids, now)
-    if earlier := repository.insert(new, named):
+    documents = new_jobs(requests, now)
+    ids = [document["_id"] for document in documents]
+    named = (
+        idempotency.accepted_request(key, scope, requests, ids, now) if key is not None else None
+    )
+    for queue in {document["queue"] for document in documents}:
+        _know_queue(queue)
+    if earlier := repository.insert(documents, named):
         return _replay(earlier, requests)
-    documents = new.documents
     lanes.push(_hint(document) for document in documents if document["status"] == State.PENDING)
-    return Accepted([str(document["_id"]) for document in documents])
+    return Accepted([str(id) for id in ids])
 
 
 def _replay(earlier: Mapping[str, Any], requests: Sequence[Request]) -> Accepted:

@@ -1,10 +1,8 @@
-"""Two ways not to wait for a write: go together with other callers, or prepare the next one."""
+"""Lets callers share a write: whoever comes while one is under way goes with the next one."""
 
 import threading
 from collections.abc import Callable
-from concurrent.futures import Future, ThreadPoolExecutor
-from contextvars import copy_context
-from typing import Generic, Self, TypeVar
+from typing import Generic, TypeVar
 
 T = TypeVar("T")
 
@@ -46,29 +44,3 @@ class Shared(Generic[T]):
             error = raised
         for place in group:
             place.written, place.error = True, error
-
-
-class Behind:
-    """Makes calls one after another on a thread of its own, while its user prepares the next."""
-
-    def __init__(self) -> None:
-        self._pool = ThreadPoolExecutor(1)
-        self._last: Future[object] | None = None
-
-    def __enter__(self) -> Self:
-        return self
-
-    def call(self, function: Callable[[], object]) -> None:
-        """Have `function` called in this context. Raises what the call before it raised."""
-        self.wait()
-        self._last = self._pool.submit(copy_context().run, function)
-
-    def wait(self) -> None:
-        """Return when the last call has. Raises what it raised."""
-        if self._last:
-            self._last.result()
-
-    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
-        with self._pool:  # which waits for the last call
-            if kind is None:
-                self.wait()
