@@ -75,10 +75,10 @@ def _job(id: str) -> Response:
 # --- jobs -------------------------------------------------------------------------------------
 
 
-def parameters(model: type[shapes.Query]) -> list[Any]:
-    """Return the description of a list's parameters."""
+def parameters(model: type[shapes.Parameters]) -> list[Any]:
+    """Return the description of an address's parameters."""
     return [
-        OpenApiParameter(name, int if name == "limit" else str, description=field.description)
+        OpenApiParameter(name, field.annotation, description=field.description)
         for name, field in model.model_fields.items()
     ]
 
@@ -257,6 +257,20 @@ class Stats(Endpoint):
         return Response(shapes.StatsShape.of(selectors.stats()).answer())
 
 
+class Minutes(Endpoint):
+    @documented(
+        "minutes",
+        "Say what happened in each of the last minutes, and how long jobs waited and ran",
+        shapes.MinutesShape,
+        400,
+        parameters=parameters(shapes.MinutesQuery),
+    )
+    def get(self, request: Request) -> Response:
+        query = shapes.read_query(shapes.MinutesQuery, dict(request.GET.lists()))
+        found = selectors.minutes(query.minutes, queue=query.queue, type=query.type)
+        return Response(shapes.MinutesShape.of(found).answer())
+
+
 class Queues(Endpoint):
     @documented("list_queues", "List the queues", shapes.QueueList)
     def get(self, request: Request) -> Response:
@@ -332,7 +346,7 @@ class Versions(Signpost):
 class Endpoints(Signpost):
     names = {
         label: f"api:{label}"
-        for label in ("jobs", "bulk", "dead", "stats", "queues", "workers", "types")
+        for label in ("jobs", "bulk", "dead", "stats", "minutes", "queues", "workers", "types")
     }
 
 

@@ -21,6 +21,7 @@ urlpatterns = [
     path("v1/dead/preview/", api.DeadPreview.as_view(), name="dead-preview"),
     path("v1/dead/requeue/", api.DeadRequeue.as_view(), name="dead-requeue"),
     path("v1/stats/", api.Stats.as_view(), name="stats"),
+    path("v1/stats/minutes/", api.Minutes.as_view(), name="minutes"),
     path("v1/queues/", api.Queues.as_view(), name="queues"),
     path("v1/queues/<str:name>/pause/", api.Pause.as_view(), name="pause"),
     path("v1/queues/<str:name>/resume/", api.Resume.as_view(), name="resume"),

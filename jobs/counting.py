@@ -10,8 +10,10 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from functools import partial
 from itertools import count
 
+import pymongo
 from bson import ObjectId
 from pymongo import DESCENDING, UpdateOne
 from pymongo.client_session import ClientSession
@@ -21,7 +23,7 @@ from pymongo.write_concern import WriteConcern
 
 from jobs.claims import End
 from jobs.clients import DURABLE, Document, collection, mongo
-from jobs.mongodb import clock, durable, now, repeated
+from jobs.mongodb import CALL_SECONDS, clock, durable, now, repeated, store_errors
 from jobs.registry import Lane
 from jobs.states import State
 from jobs.tallies import CLAIMABLE, COLUMN, STRIPES, Changes
@@ -156,7 +158,8 @@ def count_new(seconds: float, limit: int) -> int:
 
 # A group of ends is one update outside of any transaction: in one, MongoDB 6 reads its catalogue
 # again for every document, which takes as long as the update. So a receipt says what is about to be
-# written. It goes with the count, in one transaction; one that is left behind is counted later.
+# written. It goes with the count, in one transaction: of several groups, where they come quickly.
+# One that is left behind is counted later.
 
 OPEN = {"counted_at": None}  # its ends, as far as they are written, are in no total yet
 
@@ -179,13 +182,18 @@ def open_receipt(worker: ObjectId, ends: Sequence[End]) -> ObjectId:
     return receipt
 
 
-def close_receipt(receipt: ObjectId, ends: Sequence[End], session: ClientSession) -> Changes:
+@dataclass(frozen=True, slots=True)
+class Written:
+    """A group of ends that is written: its receipt, and what it changes in the counts."""
+
+    receipt: ObjectId
+    changes: Changes
+    ends: int
+
+
+def changed_by(receipt: ObjectId, ends: Sequence[End]) -> Written:
+    """Return what these ends change, which were written with that receipt."""
     changes = Changes()
-    receipts = collection("receipts")
-    deleted = receipts.delete_one({"_id": receipt, **OPEN}, session=session).deleted_count
-    if not deleted and receipts.find_one({"_id": receipt}, session=session):
-        return changes  # a steward took it for left behind, and counted these ends
-    # Where it is gone, nobody counted them: a failover may lose what only one node has seen.
     for end in ends:
         job, lane = end.job, end.job.lane
         if job.uncounted:
@@ -194,6 +202,29 @@ def close_receipt(receipt: ObjectId, ends: Sequence[End], session: ClientSession
             changes.left(lane, State.RUNNING)
         changes.entered(lane, end.status)
         changes.ended(lane.queue, job.type, end.outcome, waited=end.waited_ms, ran=end.ran_ms)
+    return Written(receipt, changes, len(ends))
+
+
+def count_ends(written: Sequence[Written]) -> None:
+    """Count these groups and delete their receipts. After `StoreDown` a steward counts them.
+
+    It must not be tried again then: a receipt that is gone may mean that it was counted.
+    """
+    with store_errors(), pymongo.timeout(CALL_SECONDS):
+        counted(partial(close_receipts, written))
+
+
+def close_receipts(written: Sequence[Written], session: ClientSession) -> Changes:
+    receipts = collection("receipts")
+    these = {"_id": {"$in": [one.receipt for one in written]}}
+    deleted = receipts.delete_many({**these, **OPEN}, session=session).deleted_count
+    left = receipts.find(these, session=session) if deleted < len(written) else ()
+    by_a_steward = {receipt["_id"] for receipt in left}  # who took them for left behind
+    # One that is gone was counted by nobody: a failover may lose what only one node has seen.
+    changes = Changes()
+    for one in written:
+        if one.receipt not in by_a_steward:
+            changes.add(one.changes)
     return changes
 
 

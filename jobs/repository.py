@@ -8,7 +8,6 @@ import time
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime, timedelta
-from functools import partial
 from operator import attrgetter
 from typing import Any, TypeVar
 
@@ -27,7 +26,7 @@ from pymongo.read_preferences import ReadPreference
 from jobs import counting
 from jobs.claims import ClaimedJob, End, Hint, Holding
 from jobs.clients import Document, collection, mongo
-from jobs.counting import lane_of
+from jobs.counting import Written, lane_of
 from jobs.errors import StoreDown
 from jobs.mongodb import clock, durable, now, repeated
 from jobs.registry import Lane
@@ -218,8 +217,8 @@ def _claimed(document: Document) -> ClaimedJob:
 
 
 @durable
-def record(worker: ObjectId, ends: Sequence[End]) -> list[End]:
-    """Write how executions ended, in one grouped update. Return those that were refused.
+def record(worker: ObjectId, ends: Sequence[End]) -> tuple[list[End], Written]:
+    """Write how executions ended, in one grouped update. Return those refused, and what to count.
 
     An end is refused when the job is no longer held by `worker` under that claim. Writing the same
     end twice is harmless, so a lost reply is answered by writing again.
@@ -230,8 +229,8 @@ def record(worker: ObjectId, ends: Sequence[End]) -> list[End]:
     held = {**guard, **_held(worker, newest)}
     written = collection("jobs").update_many(held, _ending(worker, newest, receipt))
     recorded = newest if written.matched_count == len(newest) else _recorded(newest, receipt)
-    counting.counted(partial(counting.close_receipt, receipt, recorded))
-    return [] if len(recorded) == len(ends) else _unrecorded(ends)
+    refused = [] if len(recorded) == len(ends) else _unrecorded(ends)
+    return refused, counting.changed_by(receipt, recorded)
 
 
 def _recorded(ends: Sequence[End], receipt: ObjectId) -> list[End]:

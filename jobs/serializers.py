@@ -6,6 +6,7 @@ payloads have its errors already.
 """
 
 import math
+from collections import Counter
 from collections.abc import Mapping
 from datetime import datetime
 from typing import Annotated, Any, TypeVar
@@ -17,9 +18,19 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationEr
 from jobs.errors import FieldError, InvalidRequest
 from jobs.registry import PRIORITIES, JobType, Priority
 from jobs.requests import Request
-from jobs.selectors import MAX_PAGE_SIZE, PAGE_SIZE, FrozenSet, JobFilter, Stats, WorkerView
+from jobs.selectors import (
+    MAX_PAGE_SIZE,
+    PAGE_SIZE,
+    FrozenSet,
+    JobFilter,
+    Minute,
+    Stats,
+    WorkerView,
+)
+from jobs.tallies import quantile
 
 M = TypeVar("M", bound="Strict")
+MAX_MINUTES = 1440
 
 
 class Strict(BaseModel):
@@ -116,13 +127,24 @@ class Frozen(Strict):
     token: str = Field(max_length=2000, description="From dead/preview/; good for an hour.")
 
 
-class Query(BaseModel):
-    """The parameters of a list: text, as URLs have it."""
+class Parameters(BaseModel):
+    """The parameters of an address: text, as URLs have it."""
 
     model_config = ConfigDict(extra="forbid")
 
     type: str = Field("", description="Jobs of this type.")
     queue: str = Field("", description="Jobs of this queue.")
+
+
+class MinutesQuery(Parameters):
+    """The parameters of what happened lately."""
+
+    minutes: int = Field(60, ge=1, le=MAX_MINUTES, description="How many, the current one last.")
+
+
+class Query(Parameters):
+    """The parameters of a list."""
+
     cursor: str = Field("", max_length=64, description="`next` of the page before.")
     limit: int = Field(PAGE_SIZE, ge=1, le=MAX_PAGE_SIZE, description="Jobs per page.")
 
@@ -147,7 +169,7 @@ class JobsQuery(Query):
         return JobFilter(**{name: getattr(self, name) for name in JobFilter.__dataclass_fields__})
 
 
-Q = TypeVar("Q", bound=Query)
+Q = TypeVar("Q", bound=Parameters)
 
 
 def read_query(model: type[Q], query: Mapping[str, list[str]]) -> Q:
@@ -283,6 +305,59 @@ class StatsShape(Shape):
             for each in stats.lanes
         ]
         return cls(at=stats.at, total=stats.total, by_status=stats.by_status, lanes=lanes)
+
+
+class TimesShape(Shape):
+    """How long it took, in milliseconds: at most a factor of 1.41 off. Null: nobody knows."""
+
+    p50: float | None
+    p95: float | None
+    p99: float | None
+
+    @classmethod
+    def of(cls, histogram: Mapping[int, int]) -> "TimesShape":
+        p50, p95, p99 = (quantile(histogram, share) for share in (0.5, 0.95, 0.99))
+        return cls(p50=p50, p95=p95, p99=p99)
+
+
+class MinuteShape(Shape):
+    """One minute: jobs accepted, executions by how they ended, how long they waited and ran."""
+
+    at: datetime
+    accepted: int
+    outcomes: dict[str, int]
+    waited_ms: TimesShape
+    ran_ms: TimesShape
+
+    @classmethod
+    def of(cls, minute: Minute) -> "MinuteShape":
+        return cls(
+            at=minute.at,
+            accepted=minute.accepted,
+            outcomes=minute.outcomes,
+            waited_ms=TimesShape.of(minute.waited),
+            ran_ms=TimesShape.of(minute.ran),
+        )
+
+
+class MinutesShape(Shape):
+    """The last minutes, the oldest first, and the times of all of them."""
+
+    minutes: list[MinuteShape]
+    waited_ms: TimesShape
+    ran_ms: TimesShape
+
+    @classmethod
+    def of(cls, minutes: list[Minute]) -> "MinutesShape":
+        waited, ran = Counter[int](), Counter[int]()
+        for minute in minutes:
+            waited.update(minute.waited)
+            ran.update(minute.ran)
+        return cls(
+            minutes=[MinuteShape.of(minute) for minute in minutes],
+            waited_ms=TimesShape.of(waited),
+            ran_ms=TimesShape.of(ran),
+        )
 
 
 class QueueShape(Shape):

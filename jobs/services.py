@@ -14,7 +14,15 @@ from redis import Redis
 
 from jobs import backoff, counting, idempotency, lanes, mongodb, registry, repository
 from jobs.claims import ClaimedJob, End, Hint, Holding
-from jobs.errors import FieldError, IdempotencyConflict, IllegalMove, InvalidRequest, NotFound
+from jobs.counting import Written
+from jobs.errors import (
+    FieldError,
+    IdempotencyConflict,
+    IllegalMove,
+    InvalidRequest,
+    NotFound,
+    StoreDown,
+)
 from jobs.registry import Lane, Options
 from jobs.requests import Request, new_jobs
 from jobs.states import REQUEUEABLE, State, sources
@@ -189,14 +197,35 @@ def _retention_seconds() -> float:
     return float(settings.JOB_RETENTION_DAYS * 86400)
 
 
-def record(worker: ObjectId, ends: Sequence[End]) -> list[End]:
-    """Write how executions ended. Return those refused: the job had moved on without them."""
-    refused = repository.record(worker, ends)
+def record(
+    worker: ObjectId, ends: Sequence[End], uncounted: list[Written] | None = None
+) -> list[End]:
+    """Write how executions ended. Return those refused: the job had moved on without them.
+
+    They are counted at once, or where there is such a list, by the next `count_ends` of it.
+    """
+    refused, written = repository.record(worker, ends)
+    if uncounted is None:
+        count_ends([written])
+    else:
+        uncounted.append(written)
     for end in refused:
         log.warning("job.end_refused", job=str(end.id), claim=end.claim, outcome=end.outcome)
     if refused:
         repository.count(repository.REFUSED_ENDS, len(refused))
     return refused
+
+
+def count_ends(written: Sequence[Written]) -> None:
+    """Take these ends into the totals and minutes; what cannot be, a steward does in some seconds.
+
+    Until then the totals find them by their receipts, so it may wait: it costs as much for many.
+    """
+    try:
+        if written:
+            counting.count_ends(written)
+    except StoreDown as error:
+        log.warning("ends.left_uncounted", groups=len(written), error=str(error)[:200])
 
 
 def give_back(worker: ObjectId, jobs: Iterable[ClaimedJob] | None = None) -> int:

@@ -100,6 +100,13 @@ class Changes:
             counts[ran_in[bucket(ran)]] += 1
             counts[ran_ms] += round(ran)
 
+    def add(self, other: "Changes") -> None:
+        """Take in what another part of the same transaction changes."""
+        for lane, counts in other._totals.items():
+            self._totals[lane].update(counts)
+        for name, counts in other._minutes.items():
+            self._minutes[name].update(counts)
+
     def columns(self) -> Counter[tuple[Lane, str]]:
         """Return the change of each total."""
         return Counter(

@@ -25,8 +25,8 @@ POINTS: dict[str, tuple[Any, str]] = {
     "execute.before": (worker, "execute"),
     "execute.ended": (worker, "execute"),
     "record.before": (repository, "record"),
-    "count.before": (counting, "close_receipt"),  # the ends are written
-    "count.written": (counting, "close_receipt"),  # in a transaction that never ends
+    "count.before": (counting, "close_receipts"),  # the ends are written
+    "count.written": (counting, "close_receipts"),  # in a transaction that never ends
     "record.written": (repository, "record"),
     "give_back.written": (repository, "give_back"),
     "push_at_head.before": (lanes, "push_at_head"),

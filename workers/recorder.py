@@ -11,6 +11,7 @@ from bson import ObjectId
 
 from jobs import services
 from jobs.claims import End
+from jobs.counting import Written
 from jobs.errors import StoreDown, Unstorable
 
 log = structlog.get_logger(__name__)
@@ -19,6 +20,7 @@ GROUP = 500  # ends in one write
 GROUP_BYTES = 8 * 1024 * 1024  # a MongoDB command may have 16 MB
 GROUP_SECONDS = 0.02  # how long the first end of a group may wait for others
 BACKLOG = 2 * GROUP  # ends that may wait before the worker stops taking jobs
+COUNT_SECONDS = 0.2  # how long what is written may wait to be counted, together with more
 RETRY_SECONDS = 1.0
 
 
@@ -38,6 +40,8 @@ class Recorder(threading.Thread):
         self._wake = threading.Event()
         self._room = threading.Event()
         self._closing = False
+        self._uncounted: list[Written] = []
+        self._count_at = 0.0  # when the first of them has waited long enough
         self._room.set()
 
     def add(self, end: End, *, flush: bool) -> None:
@@ -59,7 +63,7 @@ class Recorder(threading.Thread):
         return self._room.wait(seconds)
 
     def close(self) -> None:
-        """Write what is left, then end. Returns when all is written."""
+        """Write and count what is left, then end. Returns when all is written."""
         self._closing = True
         self._wake.set()
         self.join()
@@ -67,10 +71,23 @@ class Recorder(threading.Thread):
     def run(self) -> None:
         busy = False
         while not (self._closing and not self._ends):
-            self._wake.wait(GROUP_SECONDS if busy or self._ends else None)
+            self._wake.wait(self._pause(busy))
             self._wake.clear()
             busy = self._tick()
             self._write_all()
+            if time.monotonic() >= self._count_at:
+                self._count()
+        self._count()
+
+    def _pause(self, busy: bool) -> float | None:
+        """Return how long there is nothing to do, unless it is woken; `None`: for ever."""
+        if busy or self._ends:
+            return GROUP_SECONDS
+        return max(self._count_at - time.monotonic(), 0.0) if self._uncounted else None
+
+    def _count(self) -> None:
+        written, self._uncounted = self._uncounted, []
+        services.count_ends(written)
 
     def _write_all(self) -> None:
         while group := self._next_group():
@@ -94,7 +111,7 @@ class Recorder(threading.Thread):
         """Write until it is written: an end is never dropped while this process lives."""
         while True:
             try:
-                services.record(self._worker, group)
+                self._record(group)
                 return
             except StoreDown as error:
                 log.warning("record.waiting", jobs=len(group), error=str(error)[:200])
@@ -107,7 +124,14 @@ class Recorder(threading.Thread):
         """Write each alone, so that only the one MongoDB cannot hold goes without its data."""
         if len(group) == 1:
             group = [replace(group[0], result=None, result_error=str(error), traceback="")]
-            services.record(self._worker, group)
+            self._record(group)
             return
         for end in group:
             self._write([end])
+
+    def _record(self, group: list[End]) -> None:
+        if not self._uncounted:
+            self._count_at = time.monotonic() + COUNT_SECONDS
+        services.record(self._worker, group, self._uncounted)
+        if sum(written.ends for written in self._uncounted) >= GROUP:
+            self._count_at = 0.0  # reading the totals would cost more

@@ -285,7 +285,7 @@ class Queue(RuleBasedStateMachine):
     def recorder_dies_before_it_counts(self, claim: int, how: How) -> None:
         held = newest(self.current(), claim)
         end = how(held.job)
-        dies = patch.object(counting, "close_receipt", side_effect=MemoryError)
+        dies = patch.object(counting, "close_receipts", side_effect=MemoryError)
         with dies, pytest.raises(MemoryError):
             services.record(held.worker, [end])
         self.ends.append(Recorded(held.worker, end))

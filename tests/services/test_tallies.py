@@ -256,7 +256,7 @@ def test_whatever_reply_is_lost_every_count_is_right_in_the_end(claim, at_once, 
 
 def dying():
     """A recorder that has written its ends, and dies before it has counted them."""
-    return patch.object(counting, "close_receipt", side_effect=MemoryError)
+    return patch.object(counting, "close_receipts", side_effect=MemoryError)
 
 
 def left_behind(ends):
@@ -493,14 +493,14 @@ def test_writers_in_each_others_way_lose_nothing(monkeypatch, stripes):
 def test_totals_are_exact_while_everything_moves_and_recorders_die(monkeypatch, at_once):
     stop, failures = threading.Event(), []
     echoes(20)
-    close = counting.close_receipt
+    close = counting.close_receipts
 
     def dies_now_and_then(*args):
         if random.random() < 0.3:
             raise MemoryError
         return close(*args)
 
-    monkeypatch.setattr(counting, "close_receipt", dies_now_and_then)
+    monkeypatch.setattr(counting, "close_receipts", dies_now_and_then)
 
     def work():
         worker, client = ObjectId(), clients.blocking_redis()

@@ -49,6 +49,7 @@ ROWS: dict[tuple[str, str], Row] = {
     ("post", "dead-preview"): READ,
     ("post", "dead-requeue"): Row(body=lambda: {"token": selectors.preview_dead().token}),
     ("get", "stats"): READ,
+    ("get", "minutes"): READ,
     ("get", "queues"): READ,
     ("post", "pause"): Row(url=_queue),
     ("post", "resume"): Row(url=_queue),

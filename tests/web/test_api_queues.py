@@ -23,6 +23,28 @@ def test_stats_count_by_state_and_by_lane() -> None:
     assert depths["default", "low"] == 0
 
 
+def test_the_last_minutes_say_what_was_accepted_and_how_it_ended() -> None:
+    dead()  # it failed after a second
+    dead(queue="mail")
+    caller = api("viewer")
+    lately = caller.get("stats/minutes/", minutes=5).json()
+    assert len(lately["minutes"]) == 5
+    assert sum(minute["accepted"] for minute in lately["minutes"]) == 2
+    assert sum(minute["outcomes"]["failed"] for minute in lately["minutes"]) == 2
+    assert 700 < lately["ran_ms"]["p50"] <= 1500
+    of_mail = caller.get("stats/minutes/", minutes=5, queue="mail", type="send_email").json()
+    assert sum(minute["outcomes"]["failed"] for minute in of_mail["minutes"]) == 1
+    of_none = caller.get("stats/minutes/", queue="other").json()
+    assert of_none["ran_ms"] == {"p50": None, "p95": None, "p99": None}
+
+
+@pytest.mark.parametrize(
+    ("query", "field"), [("minutes=0", "minutes"), ("minutes=x", "minutes"), ("a=1", "a")]
+)
+def test_a_bad_question_about_minutes_is_named(query: str, field: str) -> None:
+    assert fields(api().get(f"stats/minutes/?{query}")) == [field]
+
+
 def test_a_queue_is_paused_by_a_person_and_resumed() -> None:
     submitted(queue="mail")
     caller = api()
