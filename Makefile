@@ -18,7 +18,7 @@ lint: $(READY) ## ruff and mypy --strict
 	.venv/bin/ruff format --check .
 	.venv/bin/mypy
 
-chaos: $(READY) ## Every fault of the matrix, three seeds each; writes docs/reliability.md (an hour)
+chaos: $(READY) ## Every fault of the matrix; writes docs/reliability.md (CHAOS_SEEDS=3, half an hour)
 	@rm -f .chaos/rows.jsonl
 	@CHAOS=1 CHAOS_EXAMPLES=300 .venv/bin/python -m pytest -n 3 --dist worksteal \
 	  tests/system/faults tests/services/test_state_machine.py; code=$$?; \

@@ -72,18 +72,29 @@ def _push(hints: Iterable[Hint], *, at_head: bool) -> bool:
         by_lane[hint.lane].append(str(hint.id))
     if not by_lane or _breaker.open():
         return not by_lane
+    pieces = [
+        (key(lane), line[start : start + PUSH_IDS])
+        for lane, ids in by_lane.items()
+        for line in [ids[::-1] if at_head else ids]
+        for start in range(0, len(line), PUSH_IDS)
+    ]
     try:
-        with redis().pipeline(transaction=False) as pipeline:
-            for lane, ids in by_lane.items():
-                add, line = (pipeline.rpush, ids[::-1]) if at_head else (pipeline.lpush, ids)
-                for start in range(0, len(line), PUSH_IDS):
-                    add(key(lane), *line[start : start + PUSH_IDS])
-            pipeline.execute()
+        if len(pieces) == 1:  # as for a single job: a pipeline takes twice as long
+            _add(redis(), *pieces[0], at_head=at_head)
+        else:
+            with redis().pipeline(transaction=False) as pipeline:
+                for piece in pieces:
+                    _add(pipeline, *piece, at_head=at_head)
+                pipeline.execute()
     except RedisError as error:
         _breaker.trip()
         log.warning("lane.push_failed", error=str(error), jobs=sum(map(len, by_lane.values())))
         return False
     return True
+
+
+def _add(client: Redis, name: str, ids: list[str], *, at_head: bool) -> None:
+    (client.rpush if at_head else client.lpush)(name, *ids)
 
 
 @cache

@@ -20,7 +20,7 @@ ROOT = Path(__file__).parents[3]
 RESULTS = ROOT / ".chaos" / "rows.jsonl"
 CHAOS = bool(os.environ.get("CHAOS"))
 SOAK = bool(os.environ.get("SOAK_JOBS"))
-SEEDS = 3 if CHAOS else 1
+SEEDS = int(os.environ.get("CHAOS_SEEDS") or 3) if CHAOS else 1
 ROW_SECONDS = 600
 
 
