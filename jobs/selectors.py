@@ -19,12 +19,13 @@ from jobs import counting, mongodb, registry, repository
 from jobs.clients import collection
 from jobs.errors import FieldError, InvalidRequest, NotFound
 from jobs.models import AuditEntry, Job, Queue, Worker
-from jobs.mongodb import repeated
+from jobs.mongodb import repeated, store_errors
 from jobs.registry import NAME, PRIORITIES, Lane
 from jobs.states import State
 from jobs.tallies import OUTCOMES
 
 PAGE_SIZE = 50
+OLDEST_FIRST, NEWEST_FIRST = 1, -1  # ids grow with time
 MAX_PAGE_SIZE = 200
 SNAPSHOT_SECONDS = 1.0  # viewers within that time share one set of counts
 LARGE = ("payload", "result", "attempts")  # a list leaves them in MongoDB until they are asked for
@@ -64,12 +65,23 @@ def jobs(chosen: JobFilter, *, cursor: str = "", size: int = PAGE_SIZE) -> Page:
 
     Pages are cut by id, so jobs that arrive meanwhile neither shift nor repeat a row.
     """
-    query = _narrowed(chosen)
-    if cursor:
-        query = query.filter(id__lt=_read_cursor(cursor))
-    found = list(query.defer(*LARGE).order_by("-id")[: min(size, MAX_PAGE_SIZE) + 1])
-    page = found[: min(size, MAX_PAGE_SIZE)]
-    return Page(page, _cursor(page[-1].id) if len(found) > len(page) else None)
+    size = min(size, MAX_PAGE_SIZE)
+    before = {"$lt": _read_cursor(cursor)} if cursor else {}
+    ids = _ids(_selection(chosen, before), NEWEST_FIRST, size + 1)
+    return Page(_loaded(ids[:size]), _cursor(ids[size - 1]) if len(ids) > size else None)
+
+
+def _ids(selection: Mapping[str, Any], order: int, limit: int) -> list[ObjectId]:
+    """Return the ids of a selection, from an index; the ORM's sort would read every job."""
+    with store_errors():
+        found = collection("jobs").find(selection, {"_id": 1}).sort("_id", order).limit(limit)
+        return [document["_id"] for document in found]
+
+
+def _loaded(ids: Sequence[ObjectId]) -> list[Job]:
+    """Return these jobs in this order, without what is large; one that has gone is left out."""
+    found = {job.id: job for job in _jobs().filter(id__in=list(ids)).defer(*LARGE)}
+    return [found[id] for id in ids if id in found]
 
 
 def _jobs() -> QuerySet[Job]:
@@ -81,8 +93,7 @@ def newer_cursor(chosen: JobFilter, page: Page) -> str | None:
     """Return the cursor of the page before `page`; `""`: the first; `None`: no such page."""
     if not page.jobs:
         return ""
-    newer = _narrowed(chosen).filter(id__gt=page.jobs[0].id).order_by("id")
-    ids = list(newer.values_list("id", flat=True)[: PAGE_SIZE + 1])
+    ids = _ids(_selection(chosen, {"$gt": page.jobs[0].id}), OLDEST_FIRST, PAGE_SIZE + 1)
     if not ids:
         return None
     return _cursor(ids[PAGE_SIZE]) if len(ids) > PAGE_SIZE else ""
@@ -100,6 +111,23 @@ def _narrowed(chosen: JobFilter) -> QuerySet[Job]:
     if registry.get(chosen.q):
         return query.filter(type=chosen.q)
     return query.filter(tags__contains=[chosen.q])
+
+
+def _selection(chosen: JobFilter, id: Mapping[str, ObjectId]) -> dict[str, Any]:
+    """Return the jobs that match as MongoDB selects them, their ids in a range."""
+    if faults := list(_filter_faults(chosen)):
+        raise InvalidRequest(*faults)
+    named = {name: getattr(chosen, name) for name in ("status", "type", "queue", "priority")}
+    selection: dict[str, Any] = {name: value for name, value in named.items() if value}
+    if id:
+        selection["_id"] = dict(id)
+    if not chosen.q:
+        return selection
+    if ObjectId.is_valid(chosen.q):
+        return {**selection, "_id": {**id, "$eq": ObjectId(chosen.q)}}
+    if registry.get(chosen.q):
+        return {"$and": [selection, {"type": chosen.q}]}
+    return {**selection, "tags": chosen.q}
 
 
 def _filter_faults(chosen: JobFilter) -> list[FieldError]:
@@ -290,7 +318,8 @@ def preview_dead(*, type: str = "", queue: str = "") -> FrozenSet:
     selection = {name: value for name, value in (("type", type), ("queue", queue)) if value}
     query = _narrowed(chosen).filter(finished_at__lte=until)
     token = signing.dumps({**selection, "until": until.isoformat()}, salt="dead")
-    return FrozenSet(query.count(), list(query.defer(*LARGE).order_by("-id")[:10]), token)
+    sample = _ids({**_selection(chosen, {}), "finished_at": {"$lte": until}}, NEWEST_FIRST, 10)
+    return FrozenSet(query.count(), _loaded(sample), token)
 
 
 def frozen_dead(token: str) -> dict[str, Any]:

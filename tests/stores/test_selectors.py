@@ -166,3 +166,20 @@ def test_what_was_kept_long_enough_is_deleted_and_nothing_else():
 def test_mongodb_deletes_no_job_by_itself():
     for index in mongo()["jobs"].list_indexes():
         assert "expireAfterSeconds" not in index, "its total would never hear of that"
+
+
+@pytest.mark.parametrize(
+    "chosen", [{}, {"status": "completed"}, {"type": "process_data"}, {"status": "pending"}]
+)
+def test_a_page_of_jobs_reads_no_more_jobs_than_it_shows(chosen):
+    set_status(fill(300), State.COMPLETED)
+    fill(300)
+    mongo().command("profile", 2)
+    try:
+        page = selectors.jobs(JobFilter(**chosen), size=10)
+    finally:
+        mongo().command("profile", 0)
+    read = [entry.get("docsExamined", 0) for entry in mongo()["system.profile"].find()]
+    mongo()["system.profile"].drop()
+    assert len(page.jobs) == 10
+    assert sum(read) <= 30
