@@ -187,9 +187,7 @@ class Scale:
             if number % 2:
                 services.end_worker(worker, "stopped")
         # What was inserted past the repository has moved no counter, so all is counted anew.
-        recount: Callable[[], object] | None = getattr(services, "recount", None)
-        if recount:
-            print(f"counted anew: off by {recount()}", flush=True)
+        print(f"counted anew: off by {services.recount()}", flush=True)
         self.database.client.admin.command("fsync")  # what is still to be written is no part of it
 
     def templates(self) -> tuple[Document, Document]:
@@ -292,9 +290,8 @@ def overview() -> Figures:
         "newest": lambda: selectors.jobs(JobFilter(), size=NEWEST_ROWS),
         "dead": lambda: selectors.jobs(JobFilter(status="dead"), size=DEAD_ROWS),
         "live_workers": lambda: selectors.workers(ended=False),
+        "minutes": selectors.minutes,
     }
-    if minutes := getattr(selectors, "minutes", None):
-        asked["minutes"] = minutes
     figures = {name: milliseconds(ask) for name, ask in asked.items()}
     return {**figures, "milliseconds": sum(figures.values())}
 

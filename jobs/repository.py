@@ -212,7 +212,7 @@ def _claimed(document: Document) -> ClaimedJob:
         document["enqueued_at"],
         document["started_at"] or document["enqueued_at"],
         time.monotonic(),
-        "uncounted" in document,
+        counting.is_new(document),
     )
 
 

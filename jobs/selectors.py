@@ -22,7 +22,7 @@ from jobs.models import AuditEntry, Job, Queue, Worker
 from jobs.mongodb import repeated, store_errors
 from jobs.registry import NAME, PRIORITIES, Lane
 from jobs.states import State
-from jobs.tallies import OUTCOMES
+from jobs.tallies import OUTCOMES, minute_of
 
 PAGE_SIZE = 50
 OLDEST_FIRST, NEWEST_FIRST = 1, -1  # ids grow with time
@@ -97,20 +97,6 @@ def newer_cursor(chosen: JobFilter, page: Page) -> str | None:
     if not ids:
         return None
     return _cursor(ids[PAGE_SIZE]) if len(ids) > PAGE_SIZE else ""
-
-
-def _narrowed(chosen: JobFilter) -> QuerySet[Job]:
-    if faults := list(_filter_faults(chosen)):
-        raise InvalidRequest(*faults)
-    named = {name: getattr(chosen, name) for name in ("status", "type", "queue", "priority")}
-    query = _jobs().filter(**{name: value for name, value in named.items() if value})
-    if not chosen.q:
-        return query
-    if ObjectId.is_valid(chosen.q):
-        return query.filter(id=ObjectId(chosen.q))
-    if registry.get(chosen.q):
-        return query.filter(type=chosen.q)
-    return query.filter(tags__contains=[chosen.q])
 
 
 def _selection(chosen: JobFilter, id: Mapping[str, ObjectId]) -> dict[str, Any]:
@@ -264,17 +250,13 @@ class Minute:
     waited: dict[int, int]  # from enqueued to started, by the number of a bucket: see jobs.tallies
     ran: dict[int, int]  # from started to ended
 
-    @property
-    def ended(self) -> int:
-        return sum(self.outcomes.values())
-
 
 def minutes(count: int = 60, *, queue: str = "", type: str = "") -> list[Minute]:
     """Return the last minutes, the oldest first, the current one last; of a queue or a type.
 
     Reads a few documents a minute, however many jobs there were. They are kept for 14 days.
     """
-    last = mongodb.now().replace(second=0, microsecond=0)
+    last = minute_of(mongodb.now())
     since = last - timedelta(minutes=count - 1)
     found = {at: Counter[str]() for at in (since + timedelta(minutes=n) for n in range(count))}
     for at, counts in counting.minutes(since, queue=queue, type=type):
@@ -315,11 +297,12 @@ def preview_dead(*, type: str = "", queue: str = "") -> FrozenSet:
     """Return which dead letters a bulk requeue would take, and a signed token for just them."""
     chosen = JobFilter(status=State.DEAD, type=type, queue=queue)
     until = mongodb.now()
-    selection = {name: value for name, value in (("type", type), ("queue", queue)) if value}
-    query = _narrowed(chosen).filter(finished_at__lte=until)
-    token = signing.dumps({**selection, "until": until.isoformat()}, salt="dead")
-    sample = _ids({**_selection(chosen, {}), "finished_at": {"$lte": until}}, NEWEST_FIRST, 10)
-    return FrozenSet(query.count(), _loaded(sample), token)
+    named = {name: value for name, value in (("type", type), ("queue", queue)) if value}
+    token = signing.dumps({**named, "until": until.isoformat()}, salt="dead")
+    selection = {**_selection(chosen, {}), "finished_at": {"$lte": until}}
+    with store_errors():
+        count = collection("jobs").count_documents(selection)
+    return FrozenSet(count, _loaded(_ids(selection, NEWEST_FIRST, 10)), token)
 
 
 def frozen_dead(token: str) -> dict[str, Any]:

@@ -73,7 +73,7 @@ class Changes:
 
     def accepted(self, queue: str, type: str, at: datetime | None, jobs: int = 1) -> None:
         """Count new jobs, accepted at that time; `None`: now."""
-        self._minutes[at and _minute(at), queue, type]["accepted"] += jobs
+        self._minutes[at and minute_of(at), queue, type]["accepted"] += jobs
 
     def ended(
         self,
@@ -91,7 +91,7 @@ class Changes:
         """
         if outcome not in NAMES:
             return  # of a newer version beside this one
-        counts = self._minutes[at and _minute(at), queue, type]
+        counts = self._minutes[at and minute_of(at), queue, type]
         jobs, ran_ms, ran_in = NAMES[outcome]
         counts[jobs] += 1
         if waited is not None:
@@ -131,7 +131,7 @@ class Changes:
             name = {"queue": lane.queue, "priority": lane.priority, "stripe": stripe}
             if change := {state: jobs for state, jobs in counts.items() if jobs}:
                 yield _named("total", name), change
-        for (minute, queue, type), counts in self._rolled_up(_minute(now)).items():
+        for (minute, queue, type), counts in self._rolled_up(minute_of(now)).items():
             name = {"minute": minute, "queue": queue, "type": type, "stripe": stripe}
             yield _named("minute", name), counts
 
@@ -143,7 +143,8 @@ class Changes:
         return rolled
 
 
-def _minute(at: datetime) -> datetime:
+def minute_of(at: datetime) -> datetime:
+    """Return when the minute of that time began."""
     return at.replace(second=0, microsecond=0)
 
 
