@@ -12,7 +12,7 @@ from bson import ObjectId
 from django.conf import settings
 from redis import Redis
 
-from jobs import backoff, counting, idempotency, lanes, mongodb, registry, repository
+from jobs import audit, backoff, counting, idempotency, lanes, mongodb, registry, repository
 from jobs.claims import ClaimedJob, End, Hint, Holding
 from jobs.counting import Written
 from jobs.errors import (
@@ -257,7 +257,7 @@ def requeue(id: str, *, actor: str) -> None:
     if not moved:
         raise _refusal(id, State.PENDING, REQUEUEABLE)
     lanes.push(moved)
-    _audit(actor, "requeue", id)
+    audit.record(actor, "requeue", id, after={"status": State.PENDING.value})
 
 
 def cancel(id: str, *, actor: str) -> None:
@@ -267,7 +267,7 @@ def cancel(id: str, *, actor: str) -> None:
     """
     if not repository.cancel({"_id": _job_id(id)}, _retention_seconds()):
         raise _refusal(id, State.CANCELLED, sources(State.CANCELLED))
-    _audit(actor, "cancel", id)
+    audit.record(actor, "cancel", id, after={"status": State.CANCELLED.value})
 
 
 def requeue_dead(selection: Mapping[str, Any], *, actor: str) -> int:
@@ -276,7 +276,7 @@ def requeue_dead(selection: Mapping[str, Any], *, actor: str) -> int:
     while moved := repository.requeue({**selection, "status": State.DEAD}, limit=BULK_BATCH):
         lanes.push(moved)
         total += len(moved)
-    _audit(actor, "requeue_dead", f"{total} jobs", str(dict(selection)))
+    audit.record(actor, "requeue_dead", f"{total} jobs", detail=str(dict(selection)))
     return total
 
 
@@ -284,14 +284,14 @@ def pause(queue: str, *, actor: str) -> None:
     """Stop handing out a queue's jobs within a second or so; what runs goes on. `NotFound`."""
     if not repository.pause(queue, actor):
         raise NotFound(f"There is no queue {queue!r}.")
-    _audit(actor, "pause", queue)
+    audit.record(actor, "pause", queue, after={"paused": True})
 
 
 def resume(queue: str, *, actor: str) -> None:
     """Hand out a queue's jobs again. Raises `NotFound`."""
     if not repository.resume(queue):
         raise NotFound(f"There is no queue {queue!r}.")
-    _audit(actor, "resume", queue)
+    audit.record(actor, "resume", queue, after={"paused": False})
 
 
 def _job_id(id: str) -> ObjectId:
@@ -307,11 +307,6 @@ def _refusal(id: str, target: State, allowed: Iterable[State]) -> Exception:
     verb = "requeued" if target is State.PENDING else "cancelled"
     states = ", ".join(sorted(allowed))
     return IllegalMove(f"The job is {status}; only what is {states} can be {verb}.")
-
-
-def _audit(actor: str, action: str, target: str, detail: str = "") -> None:
-    repository.audit(actor, action, target, detail)
-    log.info(f"job.{action}", target=target, actor=actor)
 
 
 # --- what the steward does --------------------------------------------------------------------
