@@ -1,8 +1,9 @@
 """Job types: a typed function, registered. Its signature is the schema of its payload."""
 
 import inspect
+import json
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from functools import cache
@@ -22,7 +23,16 @@ from typing import (
     overload,
 )
 
-from pydantic import BaseModel, ConfigDict, ValidationError, create_model
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Secret,
+    SecretBytes,
+    SecretStr,
+    ValidationError,
+    create_model,
+)
+from pydantic_core import to_jsonable_python
 
 from jobs import context
 from jobs.context import Context
@@ -33,6 +43,7 @@ R = TypeVar("R")
 Priority = Literal["high", "medium", "low"]
 PRIORITIES: tuple[Priority, ...] = get_args(Priority)  # strict order: the first is taken first
 POSITIONAL = (Parameter.POSITIONAL_ONLY, Parameter.POSITIONAL_OR_KEYWORD)
+STARS = "**********"  # what pydantic writes for a secret
 CTX = "ctx"  # the first parameter of a function that wants its execution's context
 NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,63}")  # of job types, queues and tags
 
@@ -98,7 +109,9 @@ class JobType(Generic[P, R]):
         Raises `InvalidRequest` with one error per field.
         """
         try:
-            return self.schema.model_validate(payload).model_dump(mode="json")
+            checked = self.schema.model_validate(payload)
+            plain = checked.model_dump(mode="json")
+            return _revealed(checked.model_dump(), plain) if self.has_secrets else plain
         except ValidationError as error:
             raise InvalidRequest(*map(_field_error, error.errors())) from None
 
@@ -108,6 +121,18 @@ class JobType(Generic[P, R]):
         Of an async function that makes the coroutine, which the caller runs.
         """
         return self.function(**vars(self.schema.model_validate(payload)))
+
+    @property
+    def has_secrets(self) -> bool:
+        """Whether anything in the signature is typed `SecretStr`, or another of pydantic's."""
+        return _has_secrets(self.schema)
+
+    def masked(self, payload: Any) -> Any:
+        """Return a stored payload with `STARS` for what is secret; `None`: it does not fit."""
+        try:
+            return self.schema.model_validate(payload).model_dump(mode="json")
+        except ValidationError:
+            return None
 
     @property
     def fields(self) -> list[str]:
@@ -255,6 +280,23 @@ def _schema_of(function: Callable[..., Any]) -> type[BaseModel]:
         default = ... if parameter.default is parameter.empty else parameter.default
         fields[parameter.name] = (hints.get(parameter.name, Any), default)
     return create_model(f"{function.__name__}_payload", __config__=SCHEMA_CONFIG, **fields)
+
+
+@cache
+def _has_secrets(schema: type[BaseModel]) -> bool:
+    return '"writeOnly": true' in json.dumps(schema.model_json_schema())
+
+
+def _revealed(value: Any, plain: Any) -> Any:
+    """Return `plain`, the JSON of `value`, with the secrets themselves where it has stars."""
+    if isinstance(value, Secret | SecretStr | SecretBytes):
+        return to_jsonable_python(value.get_secret_value())
+    if isinstance(plain, dict) and isinstance(value, dict):
+        pairs = zip(plain.items(), value.values(), strict=True)  # in the same order
+        return {name: _revealed(inner, shown) for (name, shown), inner in pairs}
+    if isinstance(plain, list) and isinstance(value, Iterable):
+        return [_revealed(inner, shown) for inner, shown in zip(value, plain, strict=True)]
+    return plain
 
 
 def _field_error(error: Any) -> FieldError:

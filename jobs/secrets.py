@@ -1,0 +1,148 @@
+"""What is secret in a payload or a result: masked where people look, encrypted where it is stored.
+
+Secret is what the signature types as `SecretStr`, and what has a name that `SECRET_NAMES` matches.
+Encryption is off unless `PAYLOAD_KEYS` is set. See docs/decisions/0016-secrets.md.
+"""
+
+import json
+import re
+from collections.abc import Iterator, Mapping
+from functools import cache
+from typing import Any
+
+from cryptography.fernet import Fernet, InvalidToken, MultiFernet
+from django.conf import settings
+
+from jobs import registry
+
+MASK = "••••••"
+LEAST = 6  # characters; a shorter value is looked for in no text, since it would be found anywhere
+SEALED = "~sealed"  # the one key of what is stored encrypted: no parameter can be called so
+
+
+class Undecryptable(Exception):
+    """What is stored is encrypted with a key that PAYLOAD_KEYS does not have."""
+
+
+# --- what is secret ---------------------------------------------------------------------------
+
+
+@cache
+def _pattern(names: tuple[str, ...]) -> re.Pattern[str]:
+    return re.compile("|".join(names) or r"(?!)", re.IGNORECASE)
+
+
+def is_named_so(text: str) -> bool:
+    """Return whether a name, or anything within a text, is one of `SECRET_NAMES`."""
+    return _pattern(tuple(settings.SECRET_NAMES)).search(text) is not None
+
+
+def mask(job_type: str, payload: Any) -> Any:
+    """Return a payload as people may see it. Of a type that is unknown here, no text is shown."""
+    known = registry.get(job_type)
+    return _masked(payload, known.masked(payload) if known else None)
+
+
+def mask_result(job_type: str, payload: Any, result: Any) -> Any:
+    """Return a result as people may see it: secrets of its payload are masked in it too."""
+    found = values(job_type, payload)
+    return _scrubbed(_masked(result, result), found)
+
+
+def _masked(value: Any, shown: Any) -> Any:
+    """Mask what has a secret name, and what `shown` has no or another value for."""
+    if shown == registry.STARS:
+        return MASK
+    if isinstance(value, dict):
+        inner = shown if isinstance(shown, dict) else {}
+        return {
+            name: MASK
+            if each is not None and is_named_so(str(name))
+            else _masked(each, inner.get(name))
+            for name, each in value.items()
+        }
+    if isinstance(value, list):
+        same = isinstance(shown, list) and len(shown) == len(value)
+        return [_masked(each, shown[n] if same else None) for n, each in enumerate(value)]
+    return MASK if isinstance(value, str) and value != shown else value
+
+
+def values(job_type: str, payload: Any) -> list[str]:
+    """Return the secret texts of a payload that are worth looking for, the longest first."""
+    found = {text for text in _hidden(payload, mask(job_type, payload)) if len(text) >= LEAST}
+    return sorted(found, key=len, reverse=True)
+
+
+def _hidden(value: Any, shown: Any) -> Iterator[str]:
+    if isinstance(value, str):
+        if value != shown:
+            yield value
+    elif isinstance(value, dict):
+        for name, each in value.items():
+            yield from _hidden(each, shown.get(name) if isinstance(shown, dict) else shown)
+    elif isinstance(value, list):
+        for place, each in enumerate(value):
+            same = isinstance(shown, list)
+            yield from _hidden(each, shown[place] if same else shown)
+
+
+def scrub(text: str, found: list[str]) -> str:
+    """Return a text without these secrets, plain or as Python or JSON write them."""
+    for value in found:
+        for written in (value, repr(value)[1:-1], json.dumps(value)[1:-1]):
+            text = text.replace(written, MASK)
+    return text
+
+
+def _scrubbed(value: Any, found: list[str]) -> Any:
+    if isinstance(value, str):
+        return scrub(value, found)
+    if isinstance(value, dict):
+        return {scrub(name, found): _scrubbed(each, found) for name, each in value.items()}
+    return [_scrubbed(each, found) for each in value] if isinstance(value, list) else value
+
+
+# --- at rest ----------------------------------------------------------------------------------
+
+
+@cache
+def _keys(keys: tuple[str, ...]) -> MultiFernet:
+    return MultiFernet([Fernet(key) for key in keys])
+
+
+def seal(value: Any) -> Any:
+    """Return a JSON value as it is stored: encrypted with the first key, if there are any."""
+    if not settings.PAYLOAD_KEYS or value is None:
+        return value
+    plain = json.dumps(value, separators=(",", ":")).encode()
+    return {SEALED: _keys(tuple(settings.PAYLOAD_KEYS)).encrypt(plain).decode()}
+
+
+def open_(stored: Any) -> Any:
+    """Return what was sealed; anything else as it is. Raises `Undecryptable`."""
+    if not is_sealed(stored):
+        return stored
+    try:
+        return json.loads(_keys(tuple(settings.PAYLOAD_KEYS)).decrypt(stored[SEALED]))
+    except (InvalidToken, ValueError):
+        raise Undecryptable(
+            "It is encrypted with a key that this process does not have. Add that key to "
+            "PAYLOAD_KEYS of web and workers, then requeue the job."
+        ) from None
+
+
+def is_sealed(stored: Any) -> bool:
+    return isinstance(stored, Mapping) and SEALED in stored
+
+
+def is_current(stored: Any) -> bool:
+    """Return whether a stored value is as `seal` would store it now."""
+    if stored is None:
+        return True
+    if not settings.PAYLOAD_KEYS or not is_sealed(stored):
+        return is_sealed(stored) == bool(settings.PAYLOAD_KEYS)
+    try:
+        _keys((settings.PAYLOAD_KEYS[0],)).decrypt(stored[SEALED])
+    except InvalidToken:
+        return False
+    return True
