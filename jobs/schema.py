@@ -41,7 +41,7 @@ def _variant(
     named = {"type": {"type": "string", "const": job_type.name}, "payload": payload}
     return {
         **plain,
-        "title": job_type.name,
+        "title": f"{job_type.name}_job",  # what generated clients call it
         "description": job_type.description,
         "properties": {**plain["properties"], **named},
     }
