@@ -28,16 +28,16 @@ from django_htmx.middleware import HtmxDetails
 from jobs import registry, roles, selectors, services
 from jobs.errors import FieldError, IllegalMove, InvalidRequest, NotFound
 from jobs.forms import JobForm
-from jobs.models import Job
+from jobs.models import Job, Operation
 from jobs.registry import Lane
 from jobs.selectors import JobFilter, LaneDepth, Stats, WorkerView
-from jobs.states import MOVES, REQUEUEABLE, State, sources
+from jobs.states import ENDED, MOVES, REQUEUEABLE, State, sources
 
 POLICY = "default-src 'self'; object-src 'none'; base-uri 'none'; frame-ancestors 'none'"
 NEWEST_ROWS = 10
 DEAD_ROWS = 5
-FINAL = frozenset({State.COMPLETED, State.DEAD, State.CANCELLED})
 READ = ("GET", "HEAD")
+FILTERS = ("status", "type", "queue", "priority", "q")
 
 
 class Request(HttpRequest):
@@ -252,8 +252,8 @@ def dead(request: Request) -> HttpResponse:
 
 
 def _chosen(request: Request) -> JobFilter:
-    asked = {name: request.GET.get(name, "").strip() for name in JobFilter.__dataclass_fields__}
-    return JobFilter(**asked)
+    given = {name: request.GET.get(name, "").strip() for name in FILTERS}
+    return JobFilter(**given)  # type: ignore[arg-type]  # none of these is a date
 
 
 def _list(request: Request, name: str, chosen: JobFilter) -> HttpResponse:
@@ -299,7 +299,7 @@ def job(request: Request, id: str) -> HttpResponse:
         "can_cancel": State.CANCELLED in MOVES[State(found.status)],
         "api_url": request.build_absolute_uri(f"/api/v1/jobs/{found.id}/"),
     }
-    return live(request, "job", context, polls=found.status not in FINAL)
+    return live(request, "job", context, polls=found.status not in ENDED)
 
 
 def _job(id: str) -> Job:
@@ -387,7 +387,9 @@ def _submitted(form: JobForm) -> str | None:
 def dead_preview(request: Request) -> HttpResponse:
     """Step one: which dead letters these are, now. The token names them and no later one."""
     chosen = {name: request.POST.get(name, "") for name in ("type", "queue")}
-    frozen = selectors.preview_dead(**chosen)
+    actor = request.user.get_username()
+    dead = JobFilter(status=State.DEAD, type=chosen["type"], queue=chosen["queue"])
+    frozen = services.preview("requeue", dead, actor=actor)
     return shell(request, "dead_preview", {"frozen": frozen, "chosen": chosen})
 
 
@@ -397,13 +399,12 @@ def dead_requeue(request: Request) -> HttpResponse:
     token = request.POST.get("token")
     ids = request.POST.getlist("id")[: selectors.MAX_PAGE_SIZE]
     actor = request.user.get_username()
-
-    def change() -> str:
-        if token is not None:
-            return _said(services.requeue_dead(selectors.frozen_dead(token), actor=actor))
-        return _requeue_ticked(ids, actor)
-
-    return act(request, change, "dead")
+    if token is not None:
+        frozen = services.read_token(token, actor=actor)
+        if frozen.action != "requeue":
+            raise InvalidRequest(FieldError("token", "It was not made for a requeue."))
+        return redirect("operation", id=services.start_operation(frozen, actor=actor).id)
+    return act(request, lambda: _requeue_ticked(ids, actor), "dead")
 
 
 def _requeue_ticked(ids: list[str], actor: str) -> str:
@@ -421,6 +422,50 @@ def _requeue_ticked(ids: list[str], actor: str) -> str:
 
 def _said(count: int) -> str:
     return f"{count:,} job{' is' if count == 1 else 's are'} pending again."
+
+
+# --- bulk operations --------------------------------------------------------------------------
+
+
+@page()
+def operations(request: Request) -> HttpResponse:
+    cursor = request.GET.get("cursor", "")
+    found = selectors.operations(cursor=cursor)
+    return live(request, "operations", {"page": found}, polls=not cursor)
+
+
+@page()
+def operation(request: Request, id: str) -> HttpResponse:
+    found = _operation(id)
+    return live(request, "operation", {"operation": found}, polls=found.finished_at is None)
+
+
+def _operation(id: str) -> Operation:
+    try:
+        return selectors.operation(id)
+    except InvalidRequest as error:
+        raise Http404(f"There is no operation {id}: {error.errors[0].message}") from error
+
+
+@page("operate", ("POST",))
+def operation_stop(request: Request, id: str) -> HttpResponse:
+    def change() -> str:
+        services.stop_operation(id, actor=request.user.get_username())
+        return "The operation is stopped. What it did stays done; it can go on later."
+
+    return act(request, change, resolve_url("operation", id=id))
+
+
+@page("operate", ("POST",))
+def operation_resume(request: Request, id: str) -> HttpResponse:
+    if _operation(id).action == "delete" and not roles.may(request.user, "administer"):
+        raise PermissionDenied
+
+    def change() -> str:
+        services.resume_operation(id, actor=request.user.get_username())
+        return "The operation goes on where it was."
+
+    return act(request, change, resolve_url("operation", id=id))
 
 
 # --- queues, workers, the audit ---------------------------------------------------------------

@@ -233,6 +233,7 @@ EMAIL_BACKEND = (
 DEFAULT_FROM_EMAIL = env_text("DEFAULT_FROM_EMAIL", "taskqueue@localhost")
 
 # --- API --------------------------------------------------------------------------------------
+WAITERS = env_int("WAITERS", 2)  # requests of a process that may hold a thread with ?wait=
 REST_FRAMEWORK = {
     "DEFAULT_AUTHENTICATION_CLASSES": [
         "jobs.authentication.ApiTokenAuthentication",
@@ -252,6 +253,11 @@ SPECTACULAR_SETTINGS = {
     "SWAGGER_UI_DIST": "SIDECAR",
     "SWAGGER_UI_FAVICON_HREF": "SIDECAR",
     "REDOC_DIST": "SIDECAR",
+    "SCHEMA_PATH_PREFIX": "/api/v1",
+    "POSTPROCESSING_HOOKS": [
+        "drf_spectacular.hooks.postprocess_schema_enums",
+        "jobs.schema.describe_payloads",
+    ],
 }
 
 # --- Logs -------------------------------------------------------------------------------------

@@ -11,7 +11,7 @@ from jobs import selectors
 from jobs.models import AuditEntry, Job
 from tests.web.conftest import FRAGMENT, HOSTILE, Line
 
-READ = ["/", "/jobs/", "/dead/", "/queues/", "/workers/"]
+READ = ["/", "/jobs/", "/dead/", "/operations/", "/queues/", "/workers/"]
 OPERATE = ["/jobs/new/"]
 POSTS = [
     "/jobs/{id}/requeue/",
@@ -19,6 +19,8 @@ POSTS = [
     "/jobs/new/",
     "/dead/preview/",
     "/dead/requeue/",
+    "/operations/{id}/stop/",
+    "/operations/{id}/resume/",
     "/queues/default/pause/",
     "/queues/default/resume/",
 ]
