@@ -1,4 +1,4 @@
-"""What a page answers when MongoDB does not: the one place that maps its errors."""
+"""Around every request: where it comes from, what was refused, what to say if MongoDB is away."""
 
 from collections.abc import Callable
 
@@ -8,10 +8,49 @@ from django.http import HttpRequest, HttpResponse, HttpResponseBase
 from django.template.loader import render_to_string
 from pymongo.errors import PyMongoError
 
+from jobs import audit, origin
 from jobs.errors import StoreDown
 from jobs.problems import RETRY_SECONDS, SAFE, too_slow
 
 log = structlog.get_logger(__name__)
+
+
+class OriginMiddleware:
+    """Say where a request comes from while it is answered, and write down that it was refused."""
+
+    def __init__(self, get_response: Callable[[HttpRequest], HttpResponseBase]) -> None:
+        self.get_response = get_response
+
+    def __call__(self, request: HttpRequest) -> HttpResponseBase:
+        where = origin.of_request(request)
+        token = origin.set(where)
+        try:
+            with structlog.contextvars.bound_contextvars(request_id=where.request_id):
+                response = self.get_response(request)
+                if _is_refusal(request, response):
+                    _refused(request, response.status_code)
+        finally:
+            origin.reset(token)
+        response.headers[origin.HEADER] = where.request_id
+        return response
+
+
+def _is_refusal(request: HttpRequest, response: HttpResponseBase) -> bool:
+    """Who only forgot to log in is not refused anything; a wrong token is."""
+    status = response.status_code
+    return status == 403 or (status == 401 and "Authorization" in request.headers)
+
+
+def _refused(request: HttpRequest, status: int) -> None:
+    match = request.resolver_match
+    route = f"{request.method} {match.route if match else '?'}"
+    actor = request.user.get_username() if hasattr(request, "user") else ""
+    try:
+        audit.refuse(
+            actor, "refused", f"{request.method} {request.path}", route=route, detail=f"{status}"
+        )
+    except (StoreDown, PyMongoError) as error:
+        log.error("audit.refusal_unwritten", path=request.path, actor=actor, error=str(error))
 
 
 class StoreDownMiddleware:

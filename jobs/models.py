@@ -4,7 +4,7 @@ Only `jobs.repository` moves a job; nothing here is saved through the ORM but to
 """
 
 from datetime import UTC, datetime, timedelta
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from django.conf import settings
 from django.db import models
@@ -296,14 +296,23 @@ class FrozenBatch(models.Model):
 
 
 class AuditEntry(models.Model):
-    """One thing that a person or a program did to the queue."""
+    """One thing that a person or a program did to the queue, or was refused. See `jobs.audit`."""
 
     id = ObjectIdAutoField(primary_key=True)
+    seq = models.IntegerField(null=True)  # its place in the chain, from 1; null: from before it
+    hash = models.CharField(max_length=64, null=True)  # of this row and of the hash before it
     at = models.DateTimeField()
     actor = models.CharField(max_length=150)
+    token = models.CharField(max_length=150, null=True)  # the name of the API token, if any
+    address = models.CharField(max_length=64, null=True)
+    via = models.CharField(max_length=8, null=True)  # page, api, admin, command or worker
+    request_id = models.CharField(max_length=64, null=True)
     action = models.CharField(max_length=32)
     target = models.CharField(max_length=200)
     detail = models.TextField()
+    before = models.JSONField(null=True)
+    after = models.JSONField(null=True)
+    refused = models.BooleanField(null=True)
 
     objects: ClassVar[MongoManager] = MongoManager()
 
@@ -311,9 +320,23 @@ class AuditEntry(models.Model):
         db_table = "audit"
         ordering = ["-id"]
         verbose_name_plural = "audit entries"
+        constraints = [
+            models.UniqueConstraint(fields=["seq"], name="audit_seq", condition=models.Q(seq__gt=0))
+        ]
+        indexes = [
+            models.Index(fields=["actor", "-id"], name="audit_by_actor"),
+            models.Index(fields=["action", "-id"], name="audit_by_action"),
+            models.Index(fields=["target", "-id"], name="audit_by_target"),
+        ]
 
     def __str__(self) -> str:
         return f"{self.actor} {self.action} {self.target}"
+
+    def save(self, *args: Any, **kwargs: Any) -> None:
+        raise TypeError("Audit entries are only added, and by jobs.audit alone.")
+
+    def delete(self, *args: Any, **kwargs: Any) -> Any:
+        raise TypeError("Audit entries are never deleted.")
 
 
 class ApiToken(models.Model):

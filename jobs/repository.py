@@ -674,10 +674,3 @@ def counted(what: str) -> int:
     """Return such a number; 0 before it was first added to."""
     found = collection("counters").find_one({"_id": what})
     return int(found["value"]) if found else 0
-
-
-@durable
-def audit(actor: str, action: str, target: str, detail: str) -> None:
-    """Keep what somebody did."""
-    entry = {"at": now(), "actor": actor, "action": action, "target": target, "detail": detail}
-    collection("audit").insert_one(entry)

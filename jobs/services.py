@@ -17,6 +17,7 @@ from pydantic_core import to_jsonable_python
 from redis import Redis
 
 from jobs import (
+    audit,
     backoff,
     counting,
     idempotency,
@@ -280,7 +281,7 @@ def requeue(id: str, *, actor: str) -> None:
     if not moved:
         raise _refusal(id, State.PENDING, REQUEUEABLE)
     lanes.push(moved)
-    _audit(actor, "requeue", id)
+    audit.record(actor, "requeue", id, after={"status": State.PENDING.value})
 
 
 def cancel(id: str, *, actor: str) -> None:
@@ -290,7 +291,7 @@ def cancel(id: str, *, actor: str) -> None:
     """
     if not repository.cancel({"_id": _job_id(id)}, _retention_seconds()):
         raise _refusal(id, State.CANCELLED, sources(State.CANCELLED))
-    _audit(actor, "cancel", id)
+    audit.record(actor, "cancel", id, after={"status": State.CANCELLED.value})
 
 
 def delete(id: str, *, actor: str) -> None:
@@ -306,21 +307,21 @@ def delete(id: str, *, actor: str) -> None:
         if time.monotonic() > until:
             raise IllegalMove("The job has just ended and is being counted: try again in 10 s.")
         time.sleep(0.1)
-    _audit(actor, "delete", id)
+    audit.record(actor, "delete", id)
 
 
 def pause(queue: str, *, actor: str) -> None:
     """Stop handing out a queue's jobs within a second or so; what runs goes on. `NotFound`."""
     if not repository.pause(queue, actor):
         raise NotFound(f"There is no queue {queue!r}.")
-    _audit(actor, "pause", queue)
+    audit.record(actor, "pause", queue, after={"paused": True})
 
 
 def resume(queue: str, *, actor: str) -> None:
     """Hand out a queue's jobs again. Raises `NotFound`."""
     if not repository.resume(queue):
         raise NotFound(f"There is no queue {queue!r}.")
-    _audit(actor, "resume", queue)
+    audit.record(actor, "resume", queue, after={"paused": False})
 
 
 # --- bulk operations --------------------------------------------------------------------------
@@ -424,7 +425,7 @@ def start_operation(frozen: Frozen, *, actor: str, key: str | None = None) -> St
         )
     if started:
         detail = f"{started['action']} {started['total']} jobs: {started['filter'] or 'all'}"
-        _audit(actor, "operation_start", str(frozen.id), detail)
+        audit.record(actor, "operation_start", str(frozen.id), detail=detail)
     return Started(str(frozen.id), replayed=started is None)
 
 
@@ -433,7 +434,7 @@ def stop_operation(id: str, *, actor: str) -> None:
     stopped = operations.stop(_operation_id(id))
     if stopped is None:
         raise _not_so(id, "stopped", operations.RUNNING)
-    _audit(actor, "operation_stop", id, _progress(stopped))
+    audit.record(actor, "operation_stop", id, detail=_progress(stopped))
 
 
 def resume_operation(id: str, *, actor: str) -> None:
@@ -441,7 +442,7 @@ def resume_operation(id: str, *, actor: str) -> None:
     resumed = operations.resume(_operation_id(id))
     if resumed is None:
         raise _not_so(id, "resumed", f"{operations.STOPPED} or {operations.FAILED}")
-    _audit(actor, "operation_resume", id, _progress(resumed))
+    audit.record(actor, "operation_resume", id, detail=_progress(resumed))
 
 
 def _operation_id(id: str) -> ObjectId:
@@ -487,14 +488,16 @@ def _operate(id: ObjectId) -> int:
         operation, jobs = operations.advance(id, moves)
     except (LookupError, Unstorable) as error:
         if failed := operations.fail(id, str(error)):
-            _audit(failed["actor"], "operation_fail", str(id), f"{_progress(failed)}: {error}")
+            audit.record(
+                failed["actor"], "operation_fail", str(id), detail=f"{_progress(failed)}: {error}"
+            )
         return 0
     if operation is None:
         return 0
     if operation["action"] == "requeue":
         lanes.push(jobs)
     if operation["position"] >= operation["batches"] and (ended := operations.complete(id)):
-        _audit(ended["actor"], "operation_complete", str(id), _progress(ended))
+        audit.record(ended["actor"], "operation_complete", str(id), detail=_progress(ended))
     return len(jobs)
 
 
@@ -514,11 +517,6 @@ def _refusal(id: str, target: State, allowed: Iterable[State]) -> Exception:
     verb = "requeued" if target is State.PENDING else "cancelled"
     states = ", ".join(sorted(allowed))
     return IllegalMove(f"The job is {status}; only what is {states} can be {verb}.")
-
-
-def _audit(actor: str, action: str, target: str, detail: str = "") -> None:
-    repository.audit(actor, action, target, detail)
-    log.info(f"job.{action}", target=target, actor=actor)
 
 
 # --- what the steward does --------------------------------------------------------------------
