@@ -1,7 +1,7 @@
 """The API under /api/v1/. No rule lives here: services change things, selectors read them."""
 
-from collections.abc import Callable
-from typing import Any, TypeVar
+from collections.abc import Callable, Mapping
+from typing import Any, ClassVar, TypeVar
 
 from django.conf import settings
 from django.http import HttpRequest, HttpResponseBase
@@ -9,7 +9,11 @@ from django.urls import Resolver404, resolve
 from django.views.decorators.csrf import csrf_exempt
 from drf_spectacular.extensions import OpenApiAuthenticationExtension
 from drf_spectacular.utils import OpenApiParameter, OpenApiResponse, extend_schema
-from drf_spectacular.views import SpectacularRedocView
+from drf_spectacular.views import (
+    SpectacularAPIView,
+    SpectacularRedocView,
+    SpectacularSwaggerView,
+)
 from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.reverse import reverse
@@ -19,8 +23,10 @@ from jobs import idempotency, problems, selectors, services
 from jobs import serializers as shapes
 from jobs.errors import Gone, NotFound
 from jobs.parsers import refuse_chunked
+from jobs.roles import Right
 
 F = TypeVar("F", bound=Callable[..., Any])
+VIEW: Mapping[str, Right] = {"get": "view"}
 PROBLEMS = {
     400: "The request cannot be accepted as it is; `errors` names each fault.",
     401: "No token and no session, or a wrong one.",
@@ -53,7 +59,9 @@ def documented(
 
 
 class Endpoint(APIView):
-    """One address. Who may use it is said in the settings: see `jobs.authentication`."""
+    """One address. `rights` says what each method needs; without, it answers nobody."""
+
+    rights: ClassVar[Mapping[str, Right]] = {}
 
     def initial(self, request: Request, *args: Any, **kwargs: Any) -> None:
         super().initial(request, *args, **kwargs)
@@ -126,6 +134,8 @@ class Submission(Endpoint):
 
 
 class Jobs(Submission):
+    rights = {"get": "view", "post": "submit"}
+
     @documented(
         "list_jobs",
         "List jobs, the newest first",
@@ -155,6 +165,8 @@ class Jobs(Submission):
 
 
 class Bulk(Submission):
+    rights = {"post": "submit"}
+
     def max_body_bytes(self) -> int:
         return int(settings.BULK_MAX_BYTES)
 
@@ -173,12 +185,16 @@ class Bulk(Submission):
 
 
 class JobDetail(Endpoint):
+    rights = VIEW
+
     @documented("show_job", "Show a job with its attempts", shapes.JobShape, 400, 404)
     def get(self, request: Request, id: str) -> Response:
         return _job(id)
 
 
 class Requeue(Endpoint):
+    rights = {"post": "retry"}
+
     @documented(
         "requeue_job",
         "Make a dead or cancelled job pending again, with all its attempts",
@@ -193,6 +209,8 @@ class Requeue(Endpoint):
 
 
 class Cancel(Endpoint):
+    rights = {"post": "cancel"}
+
     @documented(
         "cancel_job",
         "Stop a job for good; one that runs is not interrupted, but its end is not recorded",
@@ -210,6 +228,8 @@ class Cancel(Endpoint):
 
 
 class Dead(Endpoint):
+    rights = VIEW
+
     @documented(
         "list_dead",
         "List dead letters, the newest first",
@@ -222,6 +242,8 @@ class Dead(Endpoint):
 
 
 class DeadPreview(Endpoint):
+    rights = {"post": "bulk"}
+
     @documented(
         "preview_dead",
         "Show which dead letters a bulk requeue would take, and get a token for just these",
@@ -236,6 +258,8 @@ class DeadPreview(Endpoint):
 
 
 class DeadRequeue(Endpoint):
+    rights = {"post": "bulk"}
+
     @documented(
         "requeue_dead",
         "Requeue a previewed set of dead letters",
@@ -252,12 +276,16 @@ class DeadRequeue(Endpoint):
 
 
 class Stats(Endpoint):
+    rights = VIEW
+
     @documented("stats", "Count jobs by state and by lane", shapes.StatsShape)
     def get(self, request: Request) -> Response:
         return Response(shapes.StatsShape.of(selectors.stats()).answer())
 
 
 class Minutes(Endpoint):
+    rights = VIEW
+
     @documented(
         "minutes",
         "Say what happened in each of the last minutes, and how long jobs waited and ran",
@@ -272,6 +300,8 @@ class Minutes(Endpoint):
 
 
 class Queues(Endpoint):
+    rights = VIEW
+
     @documented("list_queues", "List the queues", shapes.QueueList)
     def get(self, request: Request) -> Response:
         found = [shapes.QueueShape.model_validate(queue) for queue in selectors.queues()]
@@ -284,6 +314,8 @@ def _queue(name: str) -> Response:
 
 
 class Pause(Endpoint):
+    rights = {"post": "pause_queue"}
+
     @documented(
         "pause_queue",
         "Stop handing out a queue's jobs; what runs goes on",
@@ -298,6 +330,8 @@ class Pause(Endpoint):
 
 
 class Resume(Endpoint):
+    rights = {"post": "pause_queue"}
+
     @documented(
         "resume_queue",
         "Hand out a queue's jobs again",
@@ -312,6 +346,8 @@ class Resume(Endpoint):
 
 
 class Workers(Endpoint):
+    rights = VIEW
+
     @documented("list_workers", "List the workers: the live first", shapes.WorkerList)
     def get(self, request: Request) -> Response:
         found = [shapes.WorkerShape.of(view) for view in selectors.workers()]
@@ -319,6 +355,8 @@ class Workers(Endpoint):
 
 
 class Types(Endpoint):
+    rights = VIEW
+
     @documented("list_types", "List the job types, each with its schema", shapes.TypeList)
     def get(self, request: Request) -> Response:
         found = [shapes.TypeShape.of(job_type) for job_type in selectors.job_types()]
@@ -331,6 +369,7 @@ class Types(Endpoint):
 class Signpost(Endpoint):
     """The addresses below this one, by what they are called."""
 
+    rights = VIEW
     names: dict[str, str] = {}
 
     @extend_schema(exclude=True)  # type: ignore[untyped-decorator]
@@ -366,9 +405,22 @@ def elsewhere(request: HttpRequest, path: str) -> HttpResponseBase:
     return answer
 
 
+class Schema(SpectacularAPIView):  # type: ignore[misc]
+    """The description of the API, for programs."""
+
+    rights = VIEW
+
+
+class Docs(SpectacularSwaggerView):  # type: ignore[misc]
+    """The description as a page to try."""
+
+    rights = VIEW
+
+
 class Redoc(SpectacularRedocView):  # type: ignore[misc]
     """The description as a page to read; without the fonts that its own template fetches."""
 
+    rights = VIEW
     template_name = "api/redoc.html"
 
 
