@@ -7,16 +7,16 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any
+from typing import Any, TypeVar
 
 from bson import ObjectId
 from bson.errors import InvalidId
 from django.conf import settings
 from django.core import signing
-from django.db.models import QuerySet
+from django.db.models import Model, QuerySet
 
 from jobs import counting, mongodb, registry, repository
-from jobs.clients import collection
+from jobs.clients import Document, collection
 from jobs.errors import FieldError, InvalidRequest, NotFound
 from jobs.models import AuditEntry, Job, Queue, Worker
 from jobs.mongodb import repeated, store_errors
@@ -27,8 +27,10 @@ from jobs.tallies import OUTCOMES, minute_of
 PAGE_SIZE = 50
 OLDEST_FIRST, NEWEST_FIRST = 1, -1  # ids grow with time
 MAX_PAGE_SIZE = 200
+WORKERS = 10_000  # more are not shown
 SNAPSHOT_SECONDS = 1.0  # viewers within that time share one set of counts
 LARGE = ("payload", "result", "attempts")  # a list leaves them in MongoDB until they are asked for
+M = TypeVar("M", bound=Model)
 QUERY_MILLISECONDS = 5_000  # a question may not hold up the store for longer
 FROZEN_SECONDS = 3600  # how long a previewed set may be acted upon
 
@@ -67,21 +69,29 @@ def jobs(chosen: JobFilter, *, cursor: str = "", size: int = PAGE_SIZE) -> Page:
     """
     size = min(size, MAX_PAGE_SIZE)
     before = {"$lt": _read_cursor(cursor)} if cursor else {}
-    ids = _ids(_selection(chosen, before), NEWEST_FIRST, size + 1)
-    return Page(_loaded(ids[:size]), _cursor(ids[size - 1]) if len(ids) > size else None)
+    found = _listed(_selection(chosen, before), size + 1)
+    return Page(found[:size], _cursor(found[size - 1].id) if len(found) > size else None)
 
 
-def _ids(selection: Mapping[str, Any], order: int, limit: int) -> list[ObjectId]:
-    """Return the ids of a selection, from an index; the ORM's sort would read every job."""
+def _listed(selection: Mapping[str, Any], limit: int) -> list[Job]:
+    """Return the newest jobs of a selection without what is large, read by way of an index.
+
+    The ORM's own sort would read every job.
+    """
+    return _read(Job, selection, {"_id": NEWEST_FIRST}, limit)
+
+
+def _read(model: type[M], selection: Mapping[str, Any], order: Document, limit: int) -> list[M]:
+    """Return documents as the ORM's objects, in a third of the ORM's time."""
+    columns = {field.column: 1 for field in model._meta.concrete_fields if field.name not in LARGE}
+    pipeline = [
+        {"$match": dict(selection)},
+        {"$sort": order},
+        {"$limit": limit},
+        {"$project": columns},
+    ]
     with store_errors():
-        found = collection("jobs").find(selection, {"_id": 1}).sort("_id", order).limit(limit)
-        return [document["_id"] for document in found]
-
-
-def _loaded(ids: Sequence[ObjectId]) -> list[Job]:
-    """Return these jobs in this order, without what is large; one that has gone is left out."""
-    found = {job.id: job for job in _jobs().filter(id__in=list(ids)).defer(*LARGE)}
-    return [found[id] for id in ids if id in found]
+        return list(model.objects.raw_aggregate(pipeline))  # type: ignore[attr-defined]
 
 
 def _jobs() -> QuerySet[Job]:
@@ -93,7 +103,10 @@ def newer_cursor(chosen: JobFilter, page: Page) -> str | None:
     """Return the cursor of the page before `page`; `""`: the first; `None`: no such page."""
     if not page.jobs:
         return ""
-    ids = _ids(_selection(chosen, {"$gt": page.jobs[0].id}), OLDEST_FIRST, PAGE_SIZE + 1)
+    newer = _selection(chosen, {"$gt": page.jobs[0].id})
+    with store_errors():
+        found = collection("jobs").find(newer, {"_id": 1}).sort("_id", OLDEST_FIRST)
+        ids = [document["_id"] for document in found.limit(PAGE_SIZE + 1)]
     if not ids:
         return None
     return _cursor(ids[PAGE_SIZE]) if len(ids) > PAGE_SIZE else ""
@@ -302,7 +315,7 @@ def preview_dead(*, type: str = "", queue: str = "") -> FrozenSet:
     selection = {**_selection(chosen, {}), "finished_at": {"$lte": until}}
     with store_errors():
         count = collection("jobs").count_documents(selection)
-    return FrozenSet(count, _loaded(_ids(selection, NEWEST_FIRST, 10)), token)
+    return FrozenSet(count, _listed(selection, 10), token)
 
 
 def frozen_dead(token: str) -> dict[str, Any]:
@@ -331,11 +344,10 @@ class WorkerView:
 
 def workers(*, ended: bool = True) -> list[WorkerView]:
     """Return the workers: the live first, then (unless told otherwise) those that ended lately."""
-    query = Worker.objects.all() if ended else Worker.objects.filter(ended_at=None)
+    query = _read(Worker, {} if ended else {"ended_at": None}, {"_id": OLDEST_FIRST}, WORKERS)
     now = mongodb.now()
     held: dict[ObjectId, list[Job]] = {}
-    busy = Job.objects.filter(status=State.RUNNING.value).defer(*LARGE).order_by("started_at")
-    for running in busy[:500]:
+    for running in _read(Job, {"status": State.RUNNING}, {"started_at": OLDEST_FIRST}, 500):
         held.setdefault(running.worker, []).append(running)
     views = [_worker_view(worker, now, held.get(worker.id, [])) for worker in query]
     return sorted(views, key=lambda view: (view.state != "live", view.worker.id))
