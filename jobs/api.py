@@ -1,8 +1,8 @@
 """The API under /api/v1/. No rule lives here: services change things, selectors read them."""
 
 import hashlib
-from collections.abc import Callable
-from typing import Any, TypeVar, get_args
+from collections.abc import Callable, Mapping
+from typing import Any, ClassVar, TypeVar, get_args
 
 from django.conf import settings
 from django.core.exceptions import PermissionDenied
@@ -12,7 +12,11 @@ from django.utils.http import parse_etags
 from django.views.decorators.csrf import csrf_exempt
 from drf_spectacular.extensions import OpenApiAuthenticationExtension
 from drf_spectacular.utils import OpenApiParameter, OpenApiResponse, extend_schema
-from drf_spectacular.views import SpectacularRedocView
+from drf_spectacular.views import (
+    SpectacularAPIView,
+    SpectacularRedocView,
+    SpectacularSwaggerView,
+)
 from pydantic import BaseModel
 from rest_framework.renderers import JSONRenderer
 from rest_framework.request import Request
@@ -24,12 +28,13 @@ from jobs import idempotency, problems, selectors, services
 from jobs import serializers as shapes
 from jobs.errors import Gone, NotFound
 from jobs.parsers import refuse_chunked
-from jobs.roles import may
+from jobs.roles import Right, may
 from jobs.selectors import JobFilter
 from jobs.states import ENDED
 from jobs.waiting import Outcome
 
 F = TypeVar("F", bound=Callable[..., Any])
+VIEW: Mapping[str, Right] = {"get": "view"}
 PROBLEMS = {
     400: "The request cannot be accepted as it is; `errors` names each fault.",
     401: "No token and no session, or a wrong one.",
@@ -68,7 +73,9 @@ def documented(
 
 
 class Endpoint(APIView):
-    """One address. Who may use it is said in the settings: see `jobs.authentication`."""
+    """One address. `rights` says what each method needs; without, it answers nobody."""
+
+    rights: ClassVar[Mapping[str, Right]] = {}
 
     def initial(self, request: Request, *args: Any, **kwargs: Any) -> None:
         super().initial(request, *args, **kwargs)
@@ -185,6 +192,8 @@ class Submission(Endpoint):
 
 
 class Jobs(Submission):
+    rights = {"get": "view", "post": "submit"}
+
     @documented(
         "list_jobs",
         "List jobs",
@@ -215,6 +224,8 @@ class Jobs(Submission):
 
 
 class Bulk(Submission):
+    rights = {"post": "submit"}
+
     def max_body_bytes(self) -> int:
         return int(settings.BULK_MAX_BYTES)
 
@@ -233,6 +244,8 @@ class Bulk(Submission):
 
 
 class JobDetail(Endpoint):
+    rights = {"get": "view", "delete": "delete"}
+
     @documented(
         "show_job",
         "Show a job with its attempts; with `wait`, once it has ended or that time is over",
@@ -256,7 +269,7 @@ class JobDetail(Endpoint):
         status=204,
     )
     def delete(self, request: Request, id: str) -> Response:
-        if not may(request.user, "administer"):
+        if not may(request.user, "delete"):
             raise PermissionDenied
         services.delete(id, actor=self.actor)
         return Response(status=204)
@@ -273,6 +286,8 @@ def _tagged(request: Request, body: dict[str, Any], headers: dict[str, str]) -> 
 
 
 class Requeue(Endpoint):
+    rights = {"post": "retry"}
+
     @documented(
         "requeue_job",
         "Make a dead or cancelled job pending again, with all its attempts",
@@ -287,6 +302,8 @@ class Requeue(Endpoint):
 
 
 class Cancel(Endpoint):
+    rights = {"post": "cancel"}
+
     @documented(
         "cancel_job",
         "Stop a job for good; one that runs is not interrupted, but its end is not recorded",
@@ -304,6 +321,8 @@ class Cancel(Endpoint):
 
 
 class Dead(Endpoint):
+    rights = VIEW
+
     @documented(
         "list_dead",
         "List dead letters, the newest first",
@@ -316,6 +335,8 @@ class Dead(Endpoint):
 
 
 class DeadGroups(Endpoint):
+    rights = VIEW
+
     @documented(
         "group_dead", "Count dead letters by type, queue and kind of error", shapes.DeadGroupList
     )
@@ -324,6 +345,8 @@ class DeadGroups(Endpoint):
 
 
 class DeadPreview(Endpoint):
+    rights = {"post": "bulk"}
+
     @documented(
         "preview_dead",
         "Show which dead letters a bulk requeue would take, and get a token for just these",
@@ -342,6 +365,8 @@ def _previewed(preview: services.Preview) -> Response:
 
 
 class DeadRequeue(Endpoint):
+    rights = {"post": "bulk"}
+
     @documented(
         "requeue_dead",
         "Requeue a previewed set of dead letters: what can be in two seconds at once, the rest as "
@@ -375,7 +400,7 @@ def _start(endpoint: Endpoint, request: Request) -> services.Started:
 
 def _allow(request: Request, action: str) -> None:
     """Who may not delete one job may not delete many."""
-    if action == "delete" and not may(request.user, "administer"):
+    if action == "delete" and not may(request.user, "delete"):
         raise PermissionDenied
 
 
@@ -388,6 +413,8 @@ def _operation(id: str) -> dict[str, Any]:
 
 
 class Operations(Endpoint):
+    rights = {"get": "view", "post": "bulk"}
+
     @documented(
         "list_operations",
         "List bulk operations, the newest first",
@@ -418,6 +445,8 @@ class Operations(Endpoint):
 
 
 class OperationPreview(Endpoint):
+    rights = {"post": "bulk"}
+
     @documented(
         "preview_operation",
         "Show which jobs an operation would touch, and get a token for just these",
@@ -432,12 +461,16 @@ class OperationPreview(Endpoint):
 
 
 class OperationDetail(Endpoint):
+    rights = VIEW
+
     @documented("show_operation", "Show how far it has come", shapes.OperationShape, 400, 404)
     def get(self, request: Request, id: str) -> Response:
         return Response(_operation(id))
 
 
 class OperationStop(Endpoint):
+    rights = {"post": "bulk"}
+
     @documented(
         "stop_operation",
         "Stop it after the batch in hand; what is done stays done",
@@ -452,6 +485,8 @@ class OperationStop(Endpoint):
 
 
 class OperationResume(Endpoint):
+    rights = {"post": "bulk"}
+
     @documented(
         "resume_operation",
         "Let it go on where it was stopped or failed",
@@ -470,12 +505,16 @@ class OperationResume(Endpoint):
 
 
 class Stats(Endpoint):
+    rights = VIEW
+
     @documented("stats", "Count jobs by state and by lane", shapes.StatsShape)
     def get(self, request: Request) -> Response:
         return Response(shapes.StatsShape.of(selectors.stats()).answer())
 
 
 class Minutes(Endpoint):
+    rights = VIEW
+
     @documented(
         "minutes",
         "Say what happened in each of the last minutes, and how long jobs waited and ran",
@@ -490,6 +529,8 @@ class Minutes(Endpoint):
 
 
 class Queues(Endpoint):
+    rights = VIEW
+
     @documented("list_queues", "List the queues", shapes.QueueList)
     def get(self, request: Request) -> Response:
         found = [shapes.QueueShape.model_validate(queue) for queue in selectors.queues()]
@@ -501,12 +542,16 @@ def _queue(name: str) -> Response:
 
 
 class QueueDetail(Endpoint):
+    rights = VIEW
+
     @documented("show_queue", "Show a queue", shapes.QueueShape, 404)
     def get(self, request: Request, name: str) -> Response:
         return _queue(name)
 
 
 class Pause(Endpoint):
+    rights = {"post": "pause_queue"}
+
     @documented(
         "pause_queue",
         "Stop handing out a queue's jobs; what runs goes on",
@@ -521,6 +566,8 @@ class Pause(Endpoint):
 
 
 class Resume(Endpoint):
+    rights = {"post": "pause_queue"}
+
     @documented(
         "resume_queue",
         "Hand out a queue's jobs again",
@@ -535,6 +582,8 @@ class Resume(Endpoint):
 
 
 class Workers(Endpoint):
+    rights = VIEW
+
     @documented("list_workers", "List the workers: the live first", shapes.WorkerList)
     def get(self, request: Request) -> Response:
         found = [shapes.WorkerShape.of(view) for view in selectors.workers()]
@@ -542,6 +591,8 @@ class Workers(Endpoint):
 
 
 class Types(Endpoint):
+    rights = VIEW
+
     @documented("list_types", "List the job types, each with its schema", shapes.TypeList)
     def get(self, request: Request) -> Response:
         found = [shapes.TypeShape.of(job_type) for job_type in selectors.job_types()]
@@ -549,6 +600,8 @@ class Types(Endpoint):
 
 
 class TypeDetail(Endpoint):
+    rights = VIEW
+
     @documented("show_type", "Show a job type with its schema", shapes.TypeShape, 404)
     def get(self, request: Request, name: str) -> Response:
         return Response(shapes.TypeShape.of(selectors.job_type(name)).answer())
@@ -560,6 +613,7 @@ class TypeDetail(Endpoint):
 class Signpost(Endpoint):
     """The addresses below this one, by what they are called."""
 
+    rights = VIEW
     names: dict[str, str] = {}
 
     @extend_schema(exclude=True)  # type: ignore[untyped-decorator]
@@ -598,9 +652,22 @@ def elsewhere(request: HttpRequest, path: str) -> HttpResponseBase:
     return answer
 
 
+class Schema(SpectacularAPIView):  # type: ignore[misc]
+    """The description of the API, for programs."""
+
+    rights = VIEW
+
+
+class Docs(SpectacularSwaggerView):  # type: ignore[misc]
+    """The description as a page to try."""
+
+    rights = VIEW
+
+
 class Redoc(SpectacularRedocView):  # type: ignore[misc]
     """The description as a page to read; without the fonts that its own template fetches."""
 
+    rights = VIEW
     template_name = "api/redoc.html"
 
 

@@ -1,15 +1,14 @@
 """The addresses under /api/."""
 
 from django.urls import path
-from drf_spectacular.views import SpectacularAPIView, SpectacularSwaggerView
 
 from jobs import api
 
 app_name = "api"
 urlpatterns = [
     path("", api.Versions.as_view(), name="versions"),
-    path("schema/", SpectacularAPIView.as_view(), name="schema"),
-    path("docs/", SpectacularSwaggerView.as_view(url_name="api:schema"), name="docs"),
+    path("schema/", api.Schema.as_view(), name="schema"),
+    path("docs/", api.Docs.as_view(url_name="api:schema"), name="docs"),
     path("redoc/", api.Redoc.as_view(url_name="api:schema"), name="redoc"),
     path("v1/", api.Endpoints.as_view(), name="v1"),
     path("v1/jobs/", api.Jobs.as_view(), name="jobs"),

@@ -19,6 +19,7 @@ from django_mongodb_backend.models import EmbeddedModel
 
 from jobs.indexes import TTLIndex
 from jobs.registry import PRIORITIES
+from jobs.roles import NAMES
 from jobs.states import WAITING, State
 
 EPOCH = datetime.fromtimestamp(0, UTC)
@@ -76,6 +77,8 @@ class Job(models.Model):
     class Meta:
         db_table = "jobs"
         ordering = ["-id"]
+        default_permissions = ()
+        permissions: ClassVar = list(NAMES.items())
         indexes = [
             # Repair, depth and age of a lane; only what is pending is in it.
             models.Index(

@@ -60,7 +60,7 @@ class LoginPage(LoginView):
 # --- the door, the shell and its live part ----------------------------------------------------
 
 
-def page(right: roles.Action = "view", methods: tuple[str, ...] = READ) -> Callable[[View], View]:
+def page(right: roles.Right, methods: tuple[str, ...] = READ) -> Callable[[View], View]:
     """The door of every page: who may enter, by which method, and what each error means here."""
 
     def decorate(view: View) -> View:
@@ -109,15 +109,14 @@ def live(
     shown = {
         **context,
         "here": name,
-        "may_operate": roles.may(request.user, "operate"),
+        "rights": roles.rights_of(request.user),
         "stats": selectors.stats(),
     }
     part = render_to_string(f"live/{name}.html", shown, request)
     rev = hashlib.blake2b(part.encode(), digest_size=8).hexdigest()
     shown |= {"part": part, "rev": rev}
     if not request.htmx or request.htmx.history_restore_request:
-        shown |= {"polls": polls, "may_administer": roles.may(request.user, "administer")}
-        return render(request, f"pages/{name}.html", shown, status=status)
+        return render(request, f"pages/{name}.html", shown | {"polls": polls}, status=status)
     if not polls:
         return HttpResponseStopPolling(render_to_string("parts/live.html", shown, request))
     if request.GET.get("rev") == rev:
@@ -129,11 +128,8 @@ def shell(
     request: Request, name: str, context: Mapping[str, Any], *, status: int = 200
 ) -> HttpResponse:
     """Answer with a page that has no live part."""
-    rights = {
-        "may_operate": roles.may(request.user, "operate"),
-        "may_administer": roles.may(request.user, "administer"),
-    }
-    shown = {"here": name, "stats": selectors.stats(), **rights, **context}
+    rights = roles.rights_of(request.user)
+    shown = {"here": name, "stats": selectors.stats(), "rights": rights, **context}
     return render(request, f"pages/{name}.html", shown, status=status)
 
 
@@ -216,7 +212,7 @@ def _bars(lanes: list[LaneDepth]) -> list[Bar]:
     ]
 
 
-@page()
+@page("view")
 def overview(request: Request) -> HttpResponse:
     stats = selectors.stats()
     workers = selectors.workers(ended=False)
@@ -238,12 +234,12 @@ def overview(request: Request) -> HttpResponse:
 # --- jobs -------------------------------------------------------------------------------------
 
 
-@page()
+@page("view")
 def jobs(request: Request) -> HttpResponse:
     return _list(request, "jobs", _chosen(request))
 
 
-@page()
+@page("view")
 def dead(request: Request) -> HttpResponse:
     chosen = JobFilter(
         status=State.DEAD, type=request.GET.get("type", ""), queue=request.GET.get("queue", "")
@@ -287,7 +283,7 @@ def _found(
     return found, newer, ()
 
 
-@page()
+@page("view")
 def job(request: Request, id: str) -> HttpResponse:
     found = _job(id)
     held_by = {attempt.worker for attempt in found.attempts} | {found.worker}
@@ -310,7 +306,7 @@ def _job(id: str) -> Job:
         raise Http404(f"There is no job {id}: {error.errors[0].message}") from error
 
 
-@page("operate", ("POST",))
+@page("retry", ("POST",))
 def job_requeue(request: Request, id: str) -> HttpResponse:
     def change() -> str:
         services.requeue(id, actor=request.user.get_username())
@@ -319,7 +315,7 @@ def job_requeue(request: Request, id: str) -> HttpResponse:
     return act(request, change, _job_url(id))
 
 
-@page("operate", (*READ, "POST"))
+@page("cancel", (*READ, "POST"))
 def job_cancel(request: Request, id: str) -> HttpResponse:
     """Ask first: a cancelled job does not run. One that is dead is discarded by it."""
     if request.method in READ:
@@ -345,7 +341,7 @@ def _job_url(id: str) -> str:
 # --- submit -----------------------------------------------------------------------------------
 
 
-@page("operate", (*READ, "POST"))
+@page("submit", (*READ, "POST"))
 def job_new(request: Request) -> HttpResponse:
     asked = request.POST if request.method == "POST" else request.GET
     types = selectors.job_types()
@@ -383,7 +379,7 @@ def _submitted(form: JobForm) -> str | None:
 # --- dead letters -----------------------------------------------------------------------------
 
 
-@page("operate", ("POST",))
+@page("bulk", ("POST",))
 def dead_preview(request: Request) -> HttpResponse:
     """Step one: which dead letters these are, now. The token names them and no later one."""
     chosen = {name: request.POST.get(name, "") for name in ("type", "queue")}
@@ -393,7 +389,7 @@ def dead_preview(request: Request) -> HttpResponse:
     return shell(request, "dead_preview", {"frozen": frozen, "chosen": chosen})
 
 
-@page("operate", ("POST",))
+@page("bulk", ("POST",))
 def dead_requeue(request: Request) -> HttpResponse:
     """Step two, by the token of step one; or the ticked ones, which are named one by one."""
     token = request.POST.get("token")
@@ -447,7 +443,7 @@ def _operation(id: str) -> Operation:
         raise Http404(f"There is no operation {id}: {error.errors[0].message}") from error
 
 
-@page("operate", ("POST",))
+@page("bulk", ("POST",))
 def operation_stop(request: Request, id: str) -> HttpResponse:
     def change() -> str:
         services.stop_operation(id, actor=request.user.get_username())
@@ -456,9 +452,9 @@ def operation_stop(request: Request, id: str) -> HttpResponse:
     return act(request, change, resolve_url("operation", id=id))
 
 
-@page("operate", ("POST",))
+@page("bulk", ("POST",))
 def operation_resume(request: Request, id: str) -> HttpResponse:
-    if _operation(id).action == "delete" and not roles.may(request.user, "administer"):
+    if _operation(id).action == "delete" and not roles.may(request.user, "delete"):
         raise PermissionDenied
 
     def change() -> str:
@@ -471,7 +467,7 @@ def operation_resume(request: Request, id: str) -> HttpResponse:
 # --- queues, workers, the audit ---------------------------------------------------------------
 
 
-@page()
+@page("view")
 def queues(request: Request) -> HttpResponse:
     bars = _bars(selectors.stats().lanes)
     lanes = {
@@ -480,7 +476,7 @@ def queues(request: Request) -> HttpResponse:
     return live(request, "queues", {"lanes": lanes})
 
 
-@page("operate", ("POST",))
+@page("pause_queue", ("POST",))
 def queue_pause(request: Request, name: str) -> HttpResponse:
     def change() -> str:
         services.pause(name, actor=request.user.get_username())
@@ -489,7 +485,7 @@ def queue_pause(request: Request, name: str) -> HttpResponse:
     return act(request, change, "queues")
 
 
-@page("operate", ("POST",))
+@page("pause_queue", ("POST",))
 def queue_resume(request: Request, name: str) -> HttpResponse:
     def change() -> str:
         services.resume(name, actor=request.user.get_username())
@@ -498,11 +494,11 @@ def queue_resume(request: Request, name: str) -> HttpResponse:
     return act(request, change, "queues")
 
 
-@page()
+@page("view")
 def workers(request: Request) -> HttpResponse:
     return live(request, "workers", {"workers": selectors.workers()})
 
 
-@page("administer")
+@page("view_audit")
 def audit(request: Request) -> HttpResponse:
     return live(request, "audit", {"entries": selectors.audit()})

@@ -1,9 +1,9 @@
 """Three addresses for machines: does the process live, can it serve, what are the numbers."""
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from importlib.metadata import PackageNotFoundError, version
-from typing import Any
+from typing import Any, ClassVar
 
 import pymongo
 import structlog
@@ -24,6 +24,7 @@ from rest_framework.views import APIView
 
 from jobs import clients, selectors
 from jobs.models import Job
+from jobs.roles import Right
 
 log = structlog.get_logger(__name__)
 PING_SECONDS = 1.5
@@ -156,6 +157,7 @@ class Metrics(APIView):
     """
 
     renderer_classes = [MetricsRenderer]
+    rights: ClassVar[Mapping[str, Right]] = {"get": "view"}
 
     @extend_schema(exclude=True)  # type: ignore[untyped-decorator]
     def get(self, request: Request) -> Response:

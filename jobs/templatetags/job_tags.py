@@ -9,6 +9,7 @@ from django import template
 from django.http import QueryDict
 
 from jobs.models import Attempt, Job
+from jobs.roles import CHANGING
 
 register = template.Library()
 
@@ -36,6 +37,12 @@ OPERATION_ICONS = {
 }
 WORKER_ICONS = {"live": "radio", "lost": "triangle-alert", "ended": "ban"}
 SECONDS = (("d", 86400), ("h", 3600), ("m", 60))
+
+
+@register.filter
+def may_change(rights: frozenset[str]) -> bool:
+    """Whether these rights allow any change."""
+    return not CHANGING.isdisjoint(rights)
 
 
 @register.inclusion_tag("parts/icon.html")
