@@ -9,15 +9,18 @@ from django.urls import Resolver404, resolve
 from django.views.decorators.csrf import csrf_exempt
 from drf_spectacular.extensions import OpenApiAuthenticationExtension
 from drf_spectacular.utils import OpenApiParameter, OpenApiResponse, extend_schema
-from drf_spectacular.views import SpectacularRedocView
+from drf_spectacular.views import SpectacularRedocView, SpectacularSwaggerSplitView
+from rest_framework.exceptions import AuthenticationFailed, NotAuthenticated, ParseError
+from rest_framework.permissions import SAFE_METHODS
 from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.reverse import reverse
 from rest_framework.views import APIView
 
-from jobs import idempotency, problems, selectors, services
+from jobs import idempotency, limits, problems, selectors, services
 from jobs import serializers as shapes
-from jobs.errors import Gone, NotFound
+from jobs.errors import Gone, InvalidRequest, NotFound, RateLimited
+from jobs.origin import address_of
 from jobs.parsers import refuse_chunked
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -31,6 +34,7 @@ PROBLEMS = {
     410: "The request was accepted before, and its job has ended and been deleted since.",
     413: "The body or a payload is over its limit.",
     415: "The body is not application/json.",
+    429: "Too much within a minute; nothing was done. Retry-After says when to try again.",
     503: "MongoDB did not answer; Retry-After says when to try again.",
 }
 
@@ -38,10 +42,10 @@ PROBLEMS = {
 def documented(
     name: str, summary: str, answer: Any, *errors: int, status: int = 200, **more: Any
 ) -> Callable[[F], F]:
-    """Describe an endpoint: what it answers, and which problems besides 401, 403 and 503."""
+    """Describe an endpoint: what it answers, and which problems besides 401, 403, 429 and 503."""
     responses = {
         (code, problems.CONTENT_TYPE): OpenApiResponse(shapes.ProblemShape, PROBLEMS[code])
-        for code in sorted({401, 403, 503, *errors})
+        for code in sorted({401, 403, 429, 503, *errors})
     }
     described: Callable[[F], F] = extend_schema(
         operation_id=name,
@@ -55,9 +59,41 @@ def documented(
 class Endpoint(APIView):
     """One address. Who may use it is said in the settings: see `jobs.authentication`."""
 
+    limit: limits.Kind = "write"  # what a request that changes something counts as
+    allowance: limits.Allowance | None = None
+
     def initial(self, request: Request, *args: Any, **kwargs: Any) -> None:
         super().initial(request, *args, **kwargs)
         refuse_chunked(request.META)
+        if request.method in SAFE_METHODS:
+            self.take("read")
+        elif self.limit != "submit":  # which counts jobs, once they have been read
+            self.take(self.limit)
+
+    def take(self, kind: limits.Kind, cost: int = 1) -> None:
+        """Count this request against its caller's limit. Raises `RateLimited`."""
+        request = self.request
+        who = f"token:{request.auth.pk}" if request.auth else f"user:{request.user.pk}"
+        self.allowance = limits.take(kind, who, cost)
+
+    def handle_exception(self, exc: Exception) -> Response:
+        """Answer an error. Failing counts too: by address where nobody knows who it was."""
+        try:
+            if isinstance(exc, NotAuthenticated | AuthenticationFailed):
+                limits.take("unknown", address_of(self.request))
+            elif isinstance(exc, InvalidRequest | ParseError) and self.allowance is None:
+                self.take(self.limit)
+        except RateLimited as refusal:
+            exc = refusal
+        return super().handle_exception(exc)
+
+    def finalize_response(
+        self, request: Request, response: Response, *args: Any, **kwargs: Any
+    ) -> Response:
+        answer = super().finalize_response(request, response, *args, **kwargs)
+        for name, value in self.allowance.headers.items() if self.allowance else ():
+            answer.headers.setdefault(name, value)
+        return answer
 
     @property
     def actor(self) -> str:
@@ -113,7 +149,10 @@ KEYED = [
 class Submission(Endpoint):
     """An address where jobs are submitted, under the caller's own keys."""
 
+    limit = "submit"
+
     def accept(self, *asked: shapes.JobRequest) -> services.Accepted:
+        self.take("submit", len(asked))
         return services.accept(
             [job.request() for job in asked],
             key=self.request.headers.get(idempotency.FIELD),
@@ -364,6 +403,12 @@ def elsewhere(request: HttpRequest, path: str) -> HttpResponseBase:
         return problems.response(problems.Problem(404, "There is nothing at this address."))
     answer: HttpResponseBase = match.func(request, *match.args, **match.kwargs)
     return answer
+
+
+class Swagger(SpectacularSwaggerSplitView):  # type: ignore[misc]
+    """The description as a page to try; its script is an address, as the policy wants it."""
+
+    template_name = "api/swagger.html"
 
 
 class Redoc(SpectacularRedocView):  # type: ignore[misc]

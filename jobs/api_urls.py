@@ -1,7 +1,7 @@
 """The addresses under /api/."""
 
 from django.urls import path
-from drf_spectacular.views import SpectacularAPIView, SpectacularSwaggerView
+from drf_spectacular.views import SpectacularAPIView
 
 from jobs import api
 
@@ -9,7 +9,7 @@ app_name = "api"
 urlpatterns = [
     path("", api.Versions.as_view(), name="versions"),
     path("schema/", SpectacularAPIView.as_view(), name="schema"),
-    path("docs/", SpectacularSwaggerView.as_view(url_name="api:schema"), name="docs"),
+    path("docs/", api.Swagger.as_view(url_name="api:schema"), name="docs"),
     path("redoc/", api.Redoc.as_view(url_name="api:schema"), name="redoc"),
     path("v1/", api.Endpoints.as_view(), name="v1"),
     path("v1/jobs/", api.Jobs.as_view(), name="jobs"),
