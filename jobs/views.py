@@ -89,7 +89,8 @@ def _answer(view: View, request: Request, *args: Any, **kwargs: Any) -> HttpResp
         return render(request, "400.html", {"faults": error.errors}, status=400)
     except RateLimited as refusal:
         answer = render(request, "429.html", {"refusal": refusal}, status=429)
-        answer.headers.update(problems.limits_of(refusal))
+        for name, value in problems.limits_of(refusal).items():
+            answer[name] = value
         return answer
 
 

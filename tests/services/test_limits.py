@@ -7,7 +7,6 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
-from pytest_django.fixtures import SettingsWrapper
 from redis import Redis
 
 from jobs import clients, limits
@@ -18,7 +17,7 @@ LIMIT = 500
 
 
 @pytest.fixture(autouse=True)
-def _limits(stores: str, settings: SettingsWrapper, monkeypatch: pytest.MonkeyPatch) -> None:
+def _limits(stores: str, settings: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     settings.RATE_LIMIT_READ = LIMIT
     monkeypatch.setattr(limits, "_breaker", limits.Breaker())
 
@@ -49,7 +48,7 @@ def _ask_apart(url: str, prefix: str, start: Any, answers: Any) -> None:
     answers.put(sum(taken() for _ in range(LIMIT)))
 
 
-def test_processes_at_once_get_the_limit_and_no_more(settings: SettingsWrapper) -> None:
+def test_processes_at_once_get_the_limit_and_no_more(settings: Any) -> None:
     fork = multiprocessing.get_context("fork")
     start, answers = fork.Barrier(4), fork.Queue()
     stores = (settings.REDIS_URL, settings.REDIS_PREFIX)
@@ -121,13 +120,13 @@ def test_what_is_left_and_the_key_itself_go_away() -> None:
     assert 0 < clients.redis().ttl(limits.key("read", "token:1")) <= limits.WINDOW_SECONDS + 1  # type: ignore[operator]
 
 
-def test_zero_is_no_limit(settings: SettingsWrapper) -> None:
+def test_zero_is_no_limit(settings: Any) -> None:
     settings.RATE_LIMIT_READ = 0
     assert limits.take("read", "token:1", 10**9) is None
 
 
 @pytest.fixture
-def no_redis(settings: SettingsWrapper) -> Iterator[None]:
+def no_redis(settings: Any) -> Iterator[None]:
     settings.REDIS_URL = "redis://127.0.0.1:1/0"
     yield
     clients._shared_redis.cache_clear()
