@@ -319,5 +319,7 @@ SPECTACULAR_SETTINGS = {
     "REDOC_DIST": "SIDECAR",
 }
 
+METRICS_OPEN = env_bool("METRICS_OPEN", False)
+
 # --- Logs -------------------------------------------------------------------------------------
 LOGGING = logs.config(level=env_level("LOG_LEVEL", "INFO"), json_lines=env_bool("LOG_JSON", False))
