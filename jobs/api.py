@@ -15,18 +15,21 @@ from drf_spectacular.utils import OpenApiParameter, OpenApiResponse, extend_sche
 from drf_spectacular.views import (
     SpectacularAPIView,
     SpectacularRedocView,
-    SpectacularSwaggerView,
+    SpectacularSwaggerSplitView,
 )
 from pydantic import BaseModel
+from rest_framework.exceptions import AuthenticationFailed, NotAuthenticated, ParseError
+from rest_framework.permissions import SAFE_METHODS
 from rest_framework.renderers import JSONRenderer
 from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.reverse import reverse
 from rest_framework.views import APIView
 
-from jobs import idempotency, problems, selectors, services
+from jobs import idempotency, limits, problems, selectors, services
 from jobs import serializers as shapes
-from jobs.errors import Gone, NotFound
+from jobs.errors import Gone, InvalidRequest, NotFound, RateLimited
+from jobs.origin import address_of
 from jobs.parsers import refuse_chunked
 from jobs.roles import Right, may
 from jobs.selectors import JobFilter
@@ -45,6 +48,7 @@ PROBLEMS = {
     410: "The request was accepted before, and its job has ended and been deleted since.",
     413: "The body or a payload is over its limit.",
     415: "The body is not application/json.",
+    429: "Too much within a minute; nothing was done. Retry-After says when to try again.",
     503: "MongoDB did not answer; Retry-After says when to try again.",
 }
 
@@ -52,10 +56,10 @@ PROBLEMS = {
 def documented(
     name: str, summary: str, answer: Any, *errors: int, status: int = 200, **more: Any
 ) -> Callable[[F], F]:
-    """Describe an endpoint: what it answers, and which problems besides 401, 403 and 503."""
+    """Describe an endpoint: what it answers, and which problems besides 401, 403, 429, 503."""
     responses: dict[Any, Any] = {
         (code, problems.CONTENT_TYPE): OpenApiResponse(shapes.ProblemShape, PROBLEMS[code])
-        for code in sorted({401, 403, 503, *errors} - {304})
+        for code in sorted({401, 403, 429, 503, *errors} - {304})
     }
     if 304 in errors:
         responses[304] = OpenApiResponse(description="You have it already: see If-None-Match.")
@@ -77,9 +81,41 @@ class Endpoint(APIView):
 
     rights: ClassVar[Mapping[str, Right]] = {}
 
+    limit: limits.Kind = "write"  # what a request that changes something counts as
+    allowance: limits.Allowance | None = None
+
     def initial(self, request: Request, *args: Any, **kwargs: Any) -> None:
         super().initial(request, *args, **kwargs)
         refuse_chunked(request.META)
+        if request.method in SAFE_METHODS:
+            self.take("read")
+        elif self.limit != "submit":  # which counts jobs, once they have been read
+            self.take(self.limit)
+
+    def take(self, kind: limits.Kind, cost: int = 1) -> None:
+        """Count this request against its caller's limit. Raises `RateLimited`."""
+        request = self.request
+        who = f"token:{request.auth.pk}" if request.auth else f"user:{request.user.pk}"
+        self.allowance = limits.take(kind, who, cost)
+
+    def handle_exception(self, exc: Exception) -> Response:
+        """Answer an error. Failing counts too: by address where nobody knows who it was."""
+        try:
+            if isinstance(exc, NotAuthenticated | AuthenticationFailed):
+                limits.take("unknown", address_of(self.request))
+            elif isinstance(exc, InvalidRequest | ParseError) and self.allowance is None:
+                self.take(self.limit)
+        except RateLimited as refusal:
+            exc = refusal
+        return super().handle_exception(exc)
+
+    def finalize_response(
+        self, request: Request, response: Response, *args: Any, **kwargs: Any
+    ) -> Response:
+        answer = super().finalize_response(request, response, *args, **kwargs)
+        for name, value in self.allowance.headers.items() if self.allowance else ():
+            answer.headers.setdefault(name, value)
+        return answer
 
     @property
     def actor(self) -> str:
@@ -179,7 +215,10 @@ KEYED_OPERATION = [
 class Submission(Endpoint):
     """An address where jobs are submitted, under the caller's own keys."""
 
+    limit = "submit"
+
     def accept(self, *asked: shapes.JobRequest) -> services.Accepted:
+        self.take("submit", len(asked))
         return services.accept(
             [job.request() for job in asked],
             key=self.request.headers.get(idempotency.FIELD),
@@ -658,10 +697,11 @@ class Schema(SpectacularAPIView):  # type: ignore[misc]
     rights = VIEW
 
 
-class Docs(SpectacularSwaggerView):  # type: ignore[misc]
-    """The description as a page to try."""
+class Docs(SpectacularSwaggerSplitView):  # type: ignore[misc]
+    """The description as a page to try; its script is an address, as the policy wants it."""
 
     rights = VIEW
+    template_name = "api/swagger.html"
 
 
 class Redoc(SpectacularRedocView):  # type: ignore[misc]

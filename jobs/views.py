@@ -25,15 +25,14 @@ from django.views.decorators.http import require_http_methods
 from django_htmx.http import HttpResponseStopPolling, trigger_client_event
 from django_htmx.middleware import HtmxDetails
 
-from jobs import registry, roles, selectors, services
-from jobs.errors import FieldError, IllegalMove, InvalidRequest, NotFound
+from jobs import limits, problems, registry, roles, selectors, services
+from jobs.errors import FieldError, IllegalMove, InvalidRequest, NotFound, RateLimited
 from jobs.forms import JobForm
 from jobs.models import Job, Operation
 from jobs.registry import Lane
 from jobs.selectors import JobFilter, LaneDepth, Stats, WorkerView
 from jobs.states import ENDED, MOVES, REQUEUEABLE, State, sources
 
-POLICY = "default-src 'self'; object-src 'none'; base-uri 'none'; frame-ancestors 'none'"
 NEWEST_ROWS = 10
 DEAD_ROWS = 5
 READ = ("GET", "HEAD")
@@ -73,7 +72,6 @@ def page(right: roles.Right, methods: tuple[str, ...] = READ) -> Callable[[View]
             response = _answer(view, request, *args, **kwargs)
             patch_vary_headers(response, ["HX-Request"])
             response.headers.setdefault("Cache-Control", "no-store")
-            response.headers.setdefault("Content-Security-Policy", POLICY)
             return response
 
         return require_http_methods(list(methods))(guarded)
@@ -83,11 +81,17 @@ def page(right: roles.Right, methods: tuple[str, ...] = READ) -> Callable[[View]
 
 def _answer(view: View, request: Request, *args: Any, **kwargs: Any) -> HttpResponse:
     try:
+        limits.take("read" if request.method in READ else "write", f"user:{request.user.pk}")
         return view(request, *args, **kwargs)
     except NotFound as error:
         raise Http404(str(error)) from error
     except InvalidRequest as error:
         return render(request, "400.html", {"faults": error.errors}, status=400)
+    except RateLimited as refusal:
+        answer = render(request, "429.html", {"refusal": refusal}, status=429)
+        for name, value in problems.limits_of(refusal).items():
+            answer[name] = value
+        return answer
 
 
 def _ask_to_log_in(request: Request) -> HttpResponse:
@@ -351,7 +355,7 @@ def job_new(request: Request) -> HttpResponse:
         raise InvalidRequest(fault)
     data = request.POST if request.method == "POST" else None
     form = JobForm(job_type, data, attempts=settings.JOB_MAX_ATTEMPTS)
-    id = _submitted(form) if data is not None and form.is_valid() else None
+    id = _submitted(form, request.user) if data is not None and form.is_valid() else None
     if id:
         messages.success(request, f"Job {id} is accepted.")
         selectors.forget_stats()
@@ -368,8 +372,9 @@ def job_new(request: Request) -> HttpResponse:
     return shell(request, "job_new", context, status=400 if form.errors else 200)
 
 
-def _submitted(form: JobForm) -> str | None:
+def _submitted(form: JobForm, user: User) -> str | None:
     try:
+        limits.take("submit", f"user:{user.pk}")
         return services.enqueue_many([form.request()])[0]
     except InvalidRequest as refusal:
         form.show(refusal)

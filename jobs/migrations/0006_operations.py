@@ -10,7 +10,7 @@ import jobs.indexes
 
 class Migration(migrations.Migration):
     dependencies = [
-        ("jobs", "0003_tallies"),
+        ("jobs", "0005_audit_chain"),
     ]
 
     operations = [
