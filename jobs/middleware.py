@@ -1,8 +1,9 @@
-"""Around every request: where it comes from, what was refused, what to say if MongoDB is away."""
+"""Around every request: its headers, where it comes from, what was refused, MongoDB away."""
 
 from collections.abc import Callable
 
 import structlog
+from django.conf import settings
 from django.db import Error as DatabaseError
 from django.http import HttpRequest, HttpResponse, HttpResponseBase
 from django.template.loader import render_to_string
@@ -13,6 +14,19 @@ from jobs.errors import StoreDown
 from jobs.problems import RETRY_SECONDS, SAFE, too_slow
 
 log = structlog.get_logger(__name__)
+
+
+class HeadersMiddleware:
+    """Headers for browsers that Django has no setting for."""
+
+    def __init__(self, get_response: Callable[[HttpRequest], HttpResponseBase]) -> None:
+        self.get_response = get_response
+
+    def __call__(self, request: HttpRequest) -> HttpResponseBase:
+        response = self.get_response(request)
+        response.headers["Permissions-Policy"] = settings.PERMISSIONS_POLICY
+        response.headers["Cross-Origin-Resource-Policy"] = "same-origin"
+        return response
 
 
 class OriginMiddleware:

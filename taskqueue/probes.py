@@ -1,12 +1,13 @@
 """Three addresses for machines: does the process live, can it serve, what are the numbers."""
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from importlib.metadata import PackageNotFoundError, version
-from typing import Any
+from typing import Any, ClassVar
 
 import pymongo
 import structlog
+from django.conf import settings
 from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_safe
@@ -24,6 +25,7 @@ from rest_framework.views import APIView
 
 from jobs import clients, selectors
 from jobs.models import Job
+from jobs.roles import Right
 
 log = structlog.get_logger(__name__)
 PING_SECONDS = 1.5
@@ -152,10 +154,15 @@ class MetricsRenderer(BaseRenderer):
 class Metrics(APIView):
     """Prometheus' numbers. Closed: needs a token or session with the right to view, as the API.
 
+    With METRICS_OPEN=1, open to all who reach it.
     Prometheus: `authorization: {type: Token, credentials: …}`.
     """
 
     renderer_classes = [MetricsRenderer]
+    rights: ClassVar[Mapping[str, Right]] = {"get": "view"}
+
+    def get_permissions(self) -> list[Any]:
+        return [] if settings.METRICS_OPEN else super().get_permissions()
 
     @extend_schema(exclude=True)  # type: ignore[untyped-decorator]
     def get(self, request: Request) -> Response:

@@ -25,7 +25,7 @@ FIELDS = {
 
 class Migration(migrations.Migration):
     dependencies = [
-        ("jobs", "0003_tallies"),
+        ("jobs", "0004_identity"),
     ]
 
     operations = [
