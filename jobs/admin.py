@@ -3,7 +3,7 @@
 Jobs are steered on the dashboard.
 """
 
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from django.contrib import admin
 from django.contrib.auth.admin import GroupAdmin, UserAdmin
@@ -13,6 +13,7 @@ from django.db.models import Model
 from django.http import HttpRequest
 from django.utils.functional import cached_property
 
+from jobs import audit
 from jobs.models import ApiToken, AuditEntry, Job, Queue, Worker
 from jobs.roles import Right, may
 
@@ -30,7 +31,17 @@ class CappedPaginator(Paginator):  # type: ignore[type-arg]
         return len(self.object_list.values_list("pk")[:COUNTED])  # type: ignore[attr-defined]
 
 
-class ReadOnlyAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
+class AuditedAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
+    """Writes deletions into the audit: the admin's own log of them sends no signal."""
+
+    def log_deletions(self, request: HttpRequest, queryset: Any) -> Any:
+        for gone in queryset:
+            target = f"{gone._meta.model_name} {gone}"
+            audit.record(request.user.get_username(), "admin_delete", target)
+        return super().log_deletions(request, queryset)
+
+
+class ReadOnlyAdmin(AuditedAdmin):
     """Every change goes through the services; this is no way around them."""
 
     right: ClassVar[Right]
@@ -61,6 +72,7 @@ class JobAdmin(ReadOnlyAdmin):
     list_filter = ["status"]  # by an index; a filter by type would have to collect all types first
     search_fields = ["type__exact"]
     search_help_text = "A job type, whole."
+    exclude = ["payload", "result"]  # the dashboard shows them, without their secrets
 
 
 @admin.register(Worker)
@@ -78,7 +90,7 @@ class QueueAdmin(ReadOnlyAdmin):
 @admin.register(AuditEntry)
 class AuditAdmin(ReadOnlyAdmin):
     right = "view_audit"
-    list_display = ["at", "actor", "action", "target", "detail"]
+    list_display = ["at", "actor", "action", "target", "detail", "refused", "via", "address"]
 
 
 @admin.register(ApiToken)
@@ -94,7 +106,7 @@ class ApiTokenAdmin(ReadOnlyAdmin):
         return may(request.user, self.right)
 
 
-class ManagedAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
+class ManagedAdmin(AuditedAdmin):
     """What needs the right to manage users, whatever is done with it."""
 
     def has_module_permission(self, request: HttpRequest) -> bool:

@@ -122,8 +122,8 @@ class Endpoint(APIView):
         return str(self.request.user.get_username())
 
 
-def _shown(id: str) -> dict[str, Any]:
-    return shapes.JobShape.model_validate(selectors.job(id)).answer()
+def _shown(id: str, *, reveal: bool = False) -> dict[str, Any]:
+    return shapes.JobShape.model_validate(selectors.job(id, reveal=reveal)).answer()
 
 
 def _job(id: str) -> Response:
@@ -294,10 +294,15 @@ class JobDetail(Endpoint):
     )
     def get(self, request: Request, id: str) -> Response:
         query = shapes.read_query(shapes.JobQuery, dict(request.GET.lists()))
-        body, headers = _shown(id), dict[str, str]()
+        reveal = bool(query.reveal)
+        if reveal and not may(request.user, "view_payload"):
+            raise PermissionDenied
+        if reveal:
+            services.reveal(id, actor=self.actor)
+        body, headers = _shown(id, reveal=reveal), dict[str, str]()
         if query.wait and body["status"] not in ENDED:
             headers[WAITED] = selectors.wait_for(id, query.wait)
-            body = _shown(id)
+            body = _shown(id, reveal=reveal)
         return _tagged(request, body, headers)
 
     @documented(

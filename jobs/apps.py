@@ -9,7 +9,7 @@ class JobsConfig(AppConfig):
     default_auto_field = "django_mongodb_backend.fields.ObjectIdAutoField"
 
     def ready(self) -> None:
-        from jobs import checks, services  # noqa: F401 - models must be loaded first
+        from jobs import checks, services, signals  # noqa: F401 - models must be loaded first
 
         registry.bind(services.enqueue_payload)
         autodiscover_modules("tasks")

@@ -1,7 +1,9 @@
 """`manage.py check` refuses settings that contradict each other, all at once."""
 
+import re
 from typing import Any
 
+from cryptography.fernet import Fernet
 from django.conf import settings
 from django.core.checks import CheckMessage, Error, register
 
@@ -37,3 +39,39 @@ def check_sizes(**_: Any) -> list[CheckMessage]:
             )
         ]
     return []
+
+
+@register("jobs")
+def check_payload_keys(**_: Any) -> list[CheckMessage]:
+    """A key that is none would fail every job; it is named by its place, and never shown."""
+    return [
+        Error(
+            f"PAYLOAD_KEYS: key {place} is no Fernet key.",
+            hint="Make one: python -c 'from cryptography.fernet import Fernet as F; "
+            "print(F.generate_key().decode())'",
+            id="jobs.E003",
+        )
+        for place, key in enumerate(settings.PAYLOAD_KEYS, 1)
+        if not _is_key(key)
+    ]
+
+
+def _is_key(key: str) -> bool:
+    try:
+        Fernet(key)
+    except ValueError:
+        return False
+    return True
+
+
+@register("jobs")
+def check_secret_names(**_: Any) -> list[CheckMessage]:
+    """Each name is a regular expression."""
+    faults = []
+    for name in settings.SECRET_NAMES:
+        try:
+            re.compile(name)
+        except re.error as error:
+            fault = f"SECRET_NAMES: {name!r} is no regular expression: {error}."
+            faults.append(Error(fault, hint="Separate plain names by commas.", id="jobs.E004"))
+    return list(faults)

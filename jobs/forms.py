@@ -7,6 +7,7 @@ from typing import Any
 from django import forms
 from django.core.exceptions import ValidationError
 
+from jobs import secrets
 from jobs.errors import InvalidRequest
 from jobs.registry import PRIORITIES, JobType
 from jobs.requests import MAX_ATTEMPTS, Request
@@ -18,6 +19,17 @@ ONE_LINE = 255  # a text that may be longer gets a box that grows
 INPUT_TYPES = {"email": "email", "uri": "url", "date": "date", "time": "time"}
 EMPTY_JSON = {"array": "[]", "object": "{}"}
 BOUNDS = {"minimum": "min", "maximum": "max", "minLength": "minlength", "maxLength": "maxlength"}
+
+
+class Unechoed(forms.Textarea):
+    """A box that comes back empty after an error, if there is a secret in it."""
+
+    holds_secrets = False
+
+    def format_value(self, value: Any) -> str | None:
+        if value and (self.holds_secrets or secrets.is_named_so(str(value))):
+            return ""
+        return super().format_value(value)
 
 
 class Parameter(forms.Field):
@@ -40,6 +52,8 @@ def parameter(name: str, part: Schema, definitions: Schema, *, required: bool) -
     widget.attrs.update(bounds)
     if required and not nullable and not isinstance(widget, forms.CheckboxInput):
         widget.attrs["required"] = True
+    if isinstance(widget, Unechoed):
+        widget.holds_secrets = "writeOnly" in json.dumps([part, definitions])
     if multiple_lines:
         widget.attrs["rows"] = 4 if shape.get("type") in ("array", "object") else 1
     return Parameter(
@@ -83,12 +97,14 @@ def _kind(shape: Schema, nullable: bool) -> tuple[Callable[[Any], Any], forms.Wi
             return _text, _text_widget(shape)
         case "array" | "object" as kind:
             attrs = {"class": "mono", "spellcheck": "false", "placeholder": EMPTY_JSON[kind]}
-            return _json, forms.Textarea(attrs=attrs)
+            return _json, Unechoed(attrs=attrs)
     takes_text = any(option.get("type") == "string" for option in shape.get("anyOf", ()))
-    return _json_or_text if takes_text else _json, forms.Textarea(attrs={"class": "mono"})
+    return _json_or_text if takes_text else _json, Unechoed(attrs={"class": "mono"})
 
 
 def _text_widget(shape: Schema) -> forms.Widget:
+    if shape.get("format") == "password":
+        return forms.PasswordInput(attrs={"autocomplete": "new-password"})
     if "format" in shape or shape.get("maxLength", ONE_LINE + 1) <= ONE_LINE:
         kind = INPUT_TYPES.get(shape.get("format", ""), "text")
         return forms.TextInput(attrs={"type": kind, "autocomplete": "off"})
@@ -188,7 +204,8 @@ class JobForm(forms.Form):
         schema = job_type.schema.model_json_schema()
         for name, part in schema.get("properties", {}).items():
             required = name in schema.get("required", ())
-            field = parameter(name, part, schema.get("$defs", {}), required=required)
+            shown = {**part, "format": "password"} if secrets.is_named_so(name) else part
+            field = parameter(name, shown, schema.get("$defs", {}), required=required)
             self.fields[PREFIX + name] = field
 
     @property

@@ -12,6 +12,7 @@ from hashlib import sha256
 from typing import Any
 
 from bson import ObjectId
+from pydantic import BaseModel, Secret, SecretBytes, SecretStr
 from pydantic_core import PydanticSerializationError, to_jsonable_python
 
 from jobs.errors import FieldError, InvalidRequest
@@ -70,6 +71,10 @@ def _canonical(value: Any) -> str:
 def _plain(value: Any) -> Any:
     if isinstance(value, Mapping):
         return {str(name): _plain(inner) for name, inner in value.items()}
+    if isinstance(value, Secret | SecretStr | SecretBytes):
+        return _plain(value.get_secret_value())  # only the digest of it all is kept
+    if isinstance(value, BaseModel):
+        return _plain(dict(value))
     if isinstance(value, list | tuple):
         return [_plain(inner) for inner in value]
     if isinstance(value, set | frozenset):

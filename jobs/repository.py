@@ -6,7 +6,7 @@ job must belong to. Nothing matched means that somebody else was first: a normal
 
 import time
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from datetime import UTC, datetime, timedelta
 from operator import attrgetter
 from typing import Any, TypeVar
@@ -674,3 +674,17 @@ def counted(what: str) -> int:
     """Return such a number; 0 before it was first added to."""
     found = collection("counters").find_one({"_id": what})
     return int(found["value"]) if found else 0
+
+
+def sealable() -> Iterator[tuple[ObjectId, str, Any]]:
+    """Yield each job's payload and result as they are stored: id, field and value."""
+    for job in collection("jobs").find({}, {"payload": 1, "result": 1}).batch_size(200):
+        for field in ("payload", "result"):
+            yield job["_id"], field, job.get(field)
+
+
+@durable
+def replace_value(id: ObjectId, field: str, stored: Any, value: Any) -> bool:
+    """Store another value where this one still is. `False`: it has changed meanwhile."""
+    changed = {"$set": {field: value}}
+    return collection("jobs").update_one({"_id": id, field: stored}, changed).matched_count == 1

@@ -11,7 +11,7 @@ from bson import ObjectId
 from bson.errors import BSONError
 from django.conf import settings
 
-from jobs import registry
+from jobs import registry, secrets
 from jobs.errors import FieldError, InvalidRequest, TooLarge
 from jobs.registry import NAME, PRIORITIES, JobType
 from jobs.states import State
@@ -75,7 +75,7 @@ def _document(request: Request, now: datetime) -> dict[str, Any]:
         "queue": request.queue or job_type.queue,
         "priority": request.priority or job_type.priority,
         "status": State.SCHEDULED.value if waits else State.PENDING.value,
-        "payload": _payload(job_type, request.payload),
+        "payload": secrets.seal(_payload(job_type, request.payload)),
         "tags": list(dict.fromkeys(request.tags)),
         "max_attempts": request.max_attempts or job_type.max_attempts or settings.JOB_MAX_ATTEMPTS,
         "attempt": 0,

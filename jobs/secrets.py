@@ -102,6 +102,17 @@ def _scrubbed(value: Any, found: list[str]) -> Any:
     return [_scrubbed(each, found) for each in value] if isinstance(value, list) else value
 
 
+def shown(job_type: str, payload: Any, result: Any, *, reveal: bool = False) -> tuple[Any, Any]:
+    """Return what is stored of a payload and a result as people may see it, or in clear."""
+    try:
+        opened, outcome = open_(payload), open_(result)
+    except Undecryptable as error:
+        return {"undecryptable": str(error)}, None
+    if reveal:
+        return opened, outcome
+    return mask(job_type, opened), mask_result(job_type, opened, outcome)
+
+
 # --- at rest ----------------------------------------------------------------------------------
 
 

@@ -17,7 +17,7 @@ from bson.errors import InvalidId
 from django.conf import settings
 from django.db.models import Model, QuerySet
 
-from jobs import counting, mongodb, registry, repository
+from jobs import counting, mongodb, registry, repository, secrets
 from jobs.clients import Document, collection
 from jobs.errors import FieldError, InvalidRequest, NotFound
 from jobs.models import AuditEntry, Job, Operation, Queue, Worker
@@ -219,13 +219,19 @@ def _read_cursor(cursor: str) -> ObjectId:
         ) from None
 
 
-def job(id: str) -> Job:
-    """Return one job. Raises `InvalidRequest` for what is no id, `NotFound`."""
+def job(id: str, *, reveal: bool = False) -> Job:
+    """Return one job, its secrets masked; to `reveal` them, ask `services.reveal` first.
+
+    Raises `InvalidRequest` for what is no id, `NotFound`.
+    """
     if not ObjectId.is_valid(id):
         raise InvalidRequest(FieldError("id", "A job's id is 24 hexadecimal digits."))
     found = _jobs().filter(id=ObjectId(id)).first()
     if found is None:
         raise NotFound(f"There is no job {id}. Completed jobs are deleted after a time.")
+    found.payload, found.result = secrets.shown(
+        found.type, found.payload, found.result, reveal=reveal
+    )
     return found
 
 

@@ -9,7 +9,7 @@ import math
 from collections import Counter
 from collections.abc import Mapping
 from datetime import datetime
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, Any, Literal, TypeVar
 
 from bson import ObjectId
 from django.conf import settings
@@ -211,6 +211,9 @@ class JobQuery(BaseModel):
 
     wait: float = Field(
         0, ge=0, le=30, description="Hold the answer until the job ends, for so many seconds."
+    )
+    reveal: Literal["", "1"] = Field(
+        "", description="`1`: show what is secret, with the right to; the audit says who did."
     )
 
 

@@ -26,6 +26,7 @@ from jobs import (
     operations,
     registry,
     repository,
+    secrets,
     selectors,
 )
 from jobs.claims import ClaimedJob, End, Hint, Holding
@@ -310,6 +311,13 @@ def delete(id: str, *, actor: str) -> None:
     audit.record(actor, "delete", id)
 
 
+def reveal(id: str, *, actor: str) -> None:
+    """Write down that somebody is about to see a job's secrets. Raises `NotFound`."""
+    if repository.status(_job_id(id)) is None:
+        raise NotFound(f"There is no job {id}.")
+    audit.record(actor, "reveal", id)
+
+
 def pause(queue: str, *, actor: str) -> None:
     """Stop handing out a queue's jobs within a second or so; what runs goes on. `NotFound`."""
     if not repository.pause(queue, actor):
@@ -517,6 +525,29 @@ def _refusal(id: str, target: State, allowed: Iterable[State]) -> Exception:
     verb = "requeued" if target is State.PENDING else "cancelled"
     states = ", ".join(sorted(allowed))
     return IllegalMove(f"The job is {status}; only what is {states} can be {verb}.")
+
+
+@dataclass(frozen=True)
+class Rotated:
+    """How many values were encrypted again, and how many no key of ours opens."""
+
+    done: int
+    undecryptable: int
+
+
+def rotate_payload_keys() -> Rotated:
+    """Store every payload and result as `secrets.seal` would now; what moved on is left alone."""
+    done = undecryptable = 0
+    for id, field, stored in repository.sealable():
+        if secrets.is_current(stored):
+            continue
+        try:
+            sealed = secrets.seal(secrets.open_(stored))
+        except secrets.Undecryptable:
+            undecryptable += 1
+            continue
+        done += repository.replace_value(id, field, stored, sealed)
+    return Rotated(done, undecryptable)
 
 
 # --- what the steward does --------------------------------------------------------------------

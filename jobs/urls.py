@@ -12,6 +12,7 @@ urlpatterns = [
     path("jobs/", views.jobs, name="jobs"),
     path("jobs/new/", views.job_new, name="job_new"),
     path("jobs/<str:id>/", views.job, name="job"),
+    path("jobs/<str:id>/reveal/", views.job_reveal, name="job_reveal"),
     path("jobs/<str:id>/requeue/", views.job_requeue, name="job_requeue"),
     path("jobs/<str:id>/cancel/", views.job_cancel, name="job_cancel"),
     path("dead/", views.dead, name="dead"),

@@ -5,6 +5,7 @@ every two seconds, with the `rev` of what it has, and gets 204 while nothing has
 """
 
 import hashlib
+import json
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from datetime import datetime
@@ -25,7 +26,7 @@ from django.views.decorators.http import require_http_methods
 from django_htmx.http import HttpResponseStopPolling, trigger_client_event
 from django_htmx.middleware import HtmxDetails
 
-from jobs import limits, problems, registry, roles, selectors, services
+from jobs import limits, problems, registry, roles, secrets, selectors, services
 from jobs.errors import FieldError, IllegalMove, InvalidRequest, NotFound, RateLimited
 from jobs.forms import JobForm
 from jobs.models import Job, Operation
@@ -289,7 +290,17 @@ def _found(
 
 @page("view")
 def job(request: Request, id: str) -> HttpResponse:
-    found = _job(id)
+    return _job_page(request, _job(id))
+
+
+@page("view_payload", ("POST",))
+def job_reveal(request: Request, id: str) -> HttpResponse:
+    """Show a job with its secrets, once: the page does not renew itself."""
+    services.reveal(id, actor=request.user.get_username())
+    return _job_page(request, selectors.job(id, reveal=True), revealed=True)
+
+
+def _job_page(request: Request, found: Job, *, revealed: bool = False) -> HttpResponse:
     held_by = {attempt.worker for attempt in found.attempts} | {found.worker}
     context = {
         "job": found,
@@ -298,8 +309,10 @@ def job(request: Request, id: str) -> HttpResponse:
         "can_requeue": found.status in REQUEUEABLE,
         "can_cancel": State.CANCELLED in MOVES[State(found.status)],
         "api_url": request.build_absolute_uri(f"/api/v1/jobs/{found.id}/"),
+        "revealed": revealed,
+        "has_masked": secrets.MASK in json.dumps([found.payload, found.result], ensure_ascii=False),
     }
-    return live(request, "job", context, polls=found.status not in ENDED)
+    return live(request, "job", context, polls=found.status not in ENDED and not revealed)
 
 
 def _job(id: str) -> Job:

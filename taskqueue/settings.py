@@ -166,6 +166,11 @@ JOB_MAX_CRASHES = env_int("JOB_MAX_CRASHES", 3, least=1)
 JOB_RETENTION_DAYS = env_number("JOB_RETENTION_DAYS", 7)
 JOB_PAYLOAD_MAX_BYTES = env_int("JOB_PAYLOAD_MAX_BYTES", 1024 * 1024, least=1)
 JOB_RESULT_MAX_BYTES = env_int("JOB_RESULT_MAX_BYTES", 256 * 1024, least=1)
+SECRET_NAMES = env_list(
+    "SECRET_NAMES",
+    "password,passwd,secret,token,api_?key,authorization,credential,private_?key,passphrase",
+)
+PAYLOAD_KEYS = env_list("PAYLOAD_KEYS", "")
 BULK_MAX_JOBS = 10_000
 BULK_MAX_BYTES = 32 * 1024 * 1024
 DEMO_JOBS = env_bool("DEMO_JOBS", of_running("DEMO_JOBS", "0") == "1")
@@ -235,7 +240,7 @@ LOGIN_URL = "login"
 LOGIN_REDIRECT_URL = "overview"
 LOGOUT_REDIRECT_URL = "login"
 # Read through Redis, kept in MongoDB: a FLUSHALL logs nobody out.
-SESSION_ENGINE = "django.contrib.sessions.backends.cached_db"
+SESSION_ENGINE = "jobs.sessions"
 SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = HTTPS
 # Browsers take `__Host-` from this very host only, over TLS: a neighbour cannot plant one.
 SESSION_COOKIE_NAME = "__Host-sessionid" if HTTPS else "sessionid"

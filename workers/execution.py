@@ -10,7 +10,7 @@ from typing import Any
 import structlog
 from django.conf import settings
 
-from jobs import context, registry, requests, services
+from jobs import context, registry, requests, secrets, services
 from jobs.claims import ClaimedJob, End
 from workers import coroutines
 
@@ -31,17 +31,17 @@ def execute(job: ClaimedJob, should_stop: Callable[[], bool]) -> End:
     try:
         if job_type is None:
             raise LookupError(f"No code for job type {job.type!r} in this worker.")
-        result = job_type.run(job.payload)
+        result = job_type.run(secrets.open_(job.payload))
         if inspect.iscoroutine(result):
             result = coroutines.wait(result, services.timeout_seconds(job.type))
     except BaseException as error:  # a job that raises SystemExit must not stop its worker
         return _failed(job, error, started)
     finally:
         context.reset(token)
-    return services.completion(job, started=started, ended=time.monotonic(), **_kept(result))
+    return services.completion(job, started=started, ended=time.monotonic(), **_kept(job, result))
 
 
-def _kept(result: Any) -> dict[str, Any]:
+def _kept(job: ClaimedJob, result: Any) -> dict[str, Any]:
     """Return the result as JSON values; the job has ended well whatever it returned."""
     if result is None:
         return {}
@@ -49,14 +49,16 @@ def _kept(result: Any) -> dict[str, Any]:
         text = json.dumps(result, allow_nan=False)
         if len(text) > settings.JOB_RESULT_MAX_BYTES:
             raise ValueError(f"{len(text)} bytes; the limit is {settings.JOB_RESULT_MAX_BYTES}.")
-        value = json.loads(text)
+        value = secrets.seal(json.loads(text))
         return {"result": value, "size": requests.storable_size(value)}
     except (TypeError, ValueError, RecursionError) as error:
-        return {"result_error": _clean(f"The result was not kept: {error}", ERROR_CHARACTERS)}
+        said = f"The result was not kept: {secrets.scrub(str(error), _secrets(job))}"
+        return {"result_error": _clean(said, ERROR_CHARACTERS)}
 
 
 def _failed(job: ClaimedJob, error: BaseException, started: float) -> End:
-    text = "".join(traceback.format_exception(error))
+    found = _secrets(job)
+    text = secrets.scrub("".join(traceback.format_exception(error)), found)
     late = isinstance(error, coroutines.TimedOut)
     end = services.failure(
         job,
@@ -64,7 +66,7 @@ def _failed(job: ClaimedJob, error: BaseException, started: float) -> End:
         ended=time.monotonic(),
         outcome="timed_out" if late else "failed",
         error_type="TimeoutError" if late else type(error).__name__[:200],
-        error=_clean(str(error), ERROR_CHARACTERS) or type(error).__name__,
+        error=_clean(secrets.scrub(str(error), found), ERROR_CHARACTERS) or type(error).__name__,
         traceback=_clean(text[-TRACEBACK_CHARACTERS:], TRACEBACK_CHARACTERS),
         size=2 * len(text[-TRACEBACK_CHARACTERS:]),
     )
@@ -72,6 +74,14 @@ def _failed(job: ClaimedJob, error: BaseException, started: float) -> End:
         f"job.{end.status}", job=str(job.id), type=job.type, attempt=job.attempt, error=end.error
     )
     return end
+
+
+def _secrets(job: ClaimedJob) -> list[str]:
+    """Return what must not be written down of a job's payload."""
+    try:
+        return secrets.values(job.type, secrets.open_(job.payload))
+    except secrets.Undecryptable:
+        return []  # its function was not called either
 
 
 def _clean(text: str, most: int) -> str:

@@ -32,6 +32,7 @@ class Command(BaseCommand):
             raise CommandError(
                 f"The audit is not as it was written. {verdict.fault}\n{verdict.rows} rows before "
                 "that are in order. Somebody wrote to MongoDB past the program: restore the "
-                "collections `audit` and `audit_head` from a backup, to compare; no job is concerned."
+                "collections `audit` and `audit_head` from a backup beside it, and compare. No job "
+                "is concerned."
             )
         self.stdout.write(f"{verdict.rows} rows are as they were written. Head: {verdict.head}")
