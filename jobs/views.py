@@ -428,14 +428,14 @@ def _said(count: int) -> str:
 # --- bulk operations --------------------------------------------------------------------------
 
 
-@page()
+@page("view")
 def operations(request: Request) -> HttpResponse:
     cursor = request.GET.get("cursor", "")
     found = selectors.operations(cursor=cursor)
     return live(request, "operations", {"page": found}, polls=not cursor)
 
 
-@page()
+@page("view")
 def operation(request: Request, id: str) -> HttpResponse:
     found = _operation(id)
     return live(request, "operation", {"operation": found}, polls=found.finished_at is None)
