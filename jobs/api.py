@@ -21,9 +21,9 @@ from rest_framework.views import APIView
 
 from jobs import idempotency, problems, selectors, services
 from jobs import serializers as shapes
-from jobs.errors import Gone, NotFound
+from jobs.errors import FieldError, Gone, NotFound, OutOfScope
 from jobs.parsers import refuse_chunked
-from jobs.roles import Right
+from jobs.roles import Right, scope_of
 
 F = TypeVar("F", bound=Callable[..., Any])
 VIEW: Mapping[str, Right] = {"get": "view"}
@@ -59,9 +59,13 @@ def documented(
 
 
 class Endpoint(APIView):
-    """One address. `rights` says what each method needs; without, it answers nobody."""
+    """One address. `rights` says what each method needs; without, it answers nobody.
+
+    `scoped`: it heeds the queues that a token is bound to; without, it refuses such tokens.
+    """
 
     rights: ClassVar[Mapping[str, Right]] = {}
+    scoped: ClassVar[bool] = False
 
     def initial(self, request: Request, *args: Any, **kwargs: Any) -> None:
         super().initial(request, *args, **kwargs)
@@ -70,6 +74,19 @@ class Endpoint(APIView):
     @property
     def actor(self) -> str:
         return str(self.request.user.get_username())
+
+    @property
+    def scope(self) -> frozenset[str] | None:
+        return scope_of(self.request.user)
+
+    def reach(self, queue: str, what: str) -> None:
+        """Raise `NotFound` if the caller's token is for other queues: for it, `what` is not."""
+        if self.scope is not None and queue not in self.scope:
+            raise NotFound(f"There is no {what}.")
+
+    def reach_job(self, id: str) -> None:
+        if self.scope is not None:
+            self.reach(selectors.job(id).queue, f"job {id}")
 
 
 def _shown(id: str) -> dict[str, Any]:
@@ -91,8 +108,8 @@ def parameters(model: type[shapes.Parameters]) -> list[Any]:
     ]
 
 
-def _page(query: shapes.JobsQuery | shapes.DeadQuery) -> Response:
-    page = selectors.jobs(query.chosen(), cursor=query.cursor, size=query.limit)
+def _page(query: shapes.JobsQuery | shapes.DeadQuery, within: frozenset[str] | None) -> Response:
+    page = selectors.jobs(query.chosen(), cursor=query.cursor, size=query.limit, within=within)
     found = shapes.JobPage.model_validate({"results": page.jobs, "next": page.next_cursor})
     return Response(found.answer())
 
@@ -126,6 +143,7 @@ class Submission(Endpoint):
             [job.request() for job in asked],
             key=self.request.headers.get(idempotency.FIELD),
             scope=self.actor,
+            within=self.scope,
         )
 
     def answer(self, accepted: services.Accepted, body: Any) -> Response:
@@ -135,6 +153,7 @@ class Submission(Endpoint):
 
 class Jobs(Submission):
     rights = {"get": "view", "post": "submit"}
+    scoped = True
 
     @documented(
         "list_jobs",
@@ -144,7 +163,8 @@ class Jobs(Submission):
         parameters=parameters(shapes.JobsQuery),
     )
     def get(self, request: Request) -> Response:
-        return _page(shapes.read_query(shapes.JobsQuery, dict(request.GET.lists())))
+        query = shapes.read_query(shapes.JobsQuery, dict(request.GET.lists()))
+        return _page(query, self.scope)
 
     @documented(
         "submit_job",
@@ -166,6 +186,7 @@ class Jobs(Submission):
 
 class Bulk(Submission):
     rights = {"post": "submit"}
+    scoped = True
 
     def max_body_bytes(self) -> int:
         return int(settings.BULK_MAX_BYTES)
@@ -186,14 +207,17 @@ class Bulk(Submission):
 
 class JobDetail(Endpoint):
     rights = VIEW
+    scoped = True
 
     @documented("show_job", "Show a job with its attempts", shapes.JobShape, 400, 404)
     def get(self, request: Request, id: str) -> Response:
+        self.reach_job(id)
         return _job(id)
 
 
 class Requeue(Endpoint):
     rights = {"post": "retry"}
+    scoped = True
 
     @documented(
         "requeue_job",
@@ -204,12 +228,14 @@ class Requeue(Endpoint):
     )
     def post(self, request: Request, id: str) -> Response:
         shapes.read(shapes.NothingRequest, request.data)
+        self.reach_job(id)
         services.requeue(id, actor=self.actor)
         return _job(id)
 
 
 class Cancel(Endpoint):
     rights = {"post": "cancel"}
+    scoped = True
 
     @documented(
         "cancel_job",
@@ -220,6 +246,7 @@ class Cancel(Endpoint):
     )
     def post(self, request: Request, id: str) -> Response:
         shapes.read(shapes.NothingRequest, request.data)
+        self.reach_job(id)
         services.cancel(id, actor=self.actor)
         return _job(id)
 
@@ -229,6 +256,7 @@ class Cancel(Endpoint):
 
 class Dead(Endpoint):
     rights = VIEW
+    scoped = True
 
     @documented(
         "list_dead",
@@ -238,7 +266,8 @@ class Dead(Endpoint):
         parameters=parameters(shapes.DeadQuery),
     )
     def get(self, request: Request) -> Response:
-        return _page(shapes.read_query(shapes.DeadQuery, dict(request.GET.lists())))
+        query = shapes.read_query(shapes.DeadQuery, dict(request.GET.lists()))
+        return _page(query, self.scope)
 
 
 class DeadPreview(Endpoint):
@@ -285,6 +314,7 @@ class Stats(Endpoint):
 
 class Minutes(Endpoint):
     rights = VIEW
+    scoped = True
 
     @documented(
         "minutes",
@@ -295,16 +325,23 @@ class Minutes(Endpoint):
     )
     def get(self, request: Request) -> Response:
         query = shapes.read_query(shapes.MinutesQuery, dict(request.GET.lists()))
+        if self.scope is not None and query.queue not in self.scope:
+            raise OutOfScope(FieldError("queue", f"Use one of: {', '.join(sorted(self.scope))}."))
         found = selectors.minutes(query.minutes, queue=query.queue, type=query.type)
         return Response(shapes.MinutesShape.of(found).answer())
 
 
 class Queues(Endpoint):
     rights = VIEW
+    scoped = True
 
     @documented("list_queues", "List the queues", shapes.QueueList)
     def get(self, request: Request) -> Response:
-        found = [shapes.QueueShape.model_validate(queue) for queue in selectors.queues()]
+        found = [
+            shapes.QueueShape.model_validate(queue)
+            for queue in selectors.queues()
+            if self.scope is None or queue.name in self.scope
+        ]
         return Response(shapes.QueueList(results=found).answer())
 
 
@@ -315,6 +352,7 @@ def _queue(name: str) -> Response:
 
 class Pause(Endpoint):
     rights = {"post": "pause_queue"}
+    scoped = True
 
     @documented(
         "pause_queue",
@@ -325,12 +363,14 @@ class Pause(Endpoint):
     )
     def post(self, request: Request, name: str) -> Response:
         shapes.read(shapes.NothingRequest, request.data)
+        self.reach(name, f"queue {name!r}")
         services.pause(name, actor=self.actor)
         return _queue(name)
 
 
 class Resume(Endpoint):
     rights = {"post": "pause_queue"}
+    scoped = True
 
     @documented(
         "resume_queue",
@@ -341,6 +381,7 @@ class Resume(Endpoint):
     )
     def post(self, request: Request, name: str) -> Response:
         shapes.read(shapes.NothingRequest, request.data)
+        self.reach(name, f"queue {name!r}")
         services.resume(name, actor=self.actor)
         return _queue(name)
 
@@ -356,6 +397,7 @@ class Workers(Endpoint):
 
 class Types(Endpoint):
     rights = VIEW
+    scoped = True
 
     @documented("list_types", "List the job types, each with its schema", shapes.TypeList)
     def get(self, request: Request) -> Response:
@@ -370,6 +412,7 @@ class Signpost(Endpoint):
     """The addresses below this one, by what they are called."""
 
     rights = VIEW
+    scoped = True
     names: dict[str, str] = {}
 
     @extend_schema(exclude=True)  # type: ignore[untyped-decorator]
@@ -409,18 +452,21 @@ class Schema(SpectacularAPIView):  # type: ignore[misc]
     """The description of the API, for programs."""
 
     rights = VIEW
+    scoped = True
 
 
 class Docs(SpectacularSwaggerView):  # type: ignore[misc]
     """The description as a page to try."""
 
     rights = VIEW
+    scoped = True
 
 
 class Redoc(SpectacularRedocView):  # type: ignore[misc]
     """The description as a page to read; without the fonts that its own template fetches."""
 
     rights = VIEW
+    scoped = True
     template_name = "api/redoc.html"
 
 

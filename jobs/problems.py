@@ -26,7 +26,9 @@ from jobs.errors import (
     IllegalMove,
     InvalidRequest,
     NotFound,
+    OutOfScope,
     QueueError,
+    ReadOnly,
     StoreDown,
     TooLarge,
     Unstorable,
@@ -55,6 +57,8 @@ CODES = {
 }
 STATUSES: dict[type[QueueError], int] = {
     TooLarge: 413,
+    OutOfScope: 403,
+    ReadOnly: 403,
     InvalidRequest: 400,
     NotFound: 404,
     IllegalMove: 409,

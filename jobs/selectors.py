@@ -18,7 +18,7 @@ from django.db.models import Model, QuerySet
 from jobs import counting, mongodb, registry, repository
 from jobs.clients import Document, collection
 from jobs.errors import FieldError, InvalidRequest, NotFound
-from jobs.models import AuditEntry, Job, Queue, Worker
+from jobs.models import ApiToken, AuditEntry, Job, Queue, Worker
 from jobs.mongodb import repeated, store_errors
 from jobs.registry import NAME, PRIORITIES, Lane
 from jobs.states import State
@@ -62,14 +62,24 @@ class Page:
     next_cursor: str | None
 
 
-def jobs(chosen: JobFilter, *, cursor: str = "", size: int = PAGE_SIZE) -> Page:
+def jobs(
+    chosen: JobFilter,
+    *,
+    cursor: str = "",
+    size: int = PAGE_SIZE,
+    within: frozenset[str] | None = None,
+) -> Page:
     """Return one page of the jobs that match. Raises `InvalidRequest` for a bad filter or cursor.
 
-    Pages are cut by id, so jobs that arrive meanwhile neither shift nor repeat a row.
+    Pages are cut by id, so jobs that arrive meanwhile neither shift nor repeat a row. `within`:
+    only jobs of these queues; `None`: of all.
     """
     size = min(size, MAX_PAGE_SIZE)
     before = {"$lt": _read_cursor(cursor)} if cursor else {}
-    found = _listed(_selection(chosen, before), size + 1)
+    selection = _selection(chosen, before)
+    if within is not None:
+        selection = {"$and": [selection, {"queue": {"$in": sorted(within)}}]}
+    found = _listed(selection, size + 1)
     return Page(found[:size], _cursor(found[size - 1].id) if len(found) > size else None)
 
 
@@ -368,6 +378,11 @@ def worker_names(ids: Sequence[ObjectId]) -> dict[ObjectId, str]:
 def queues() -> list[Queue]:
     """Return every known queue."""
     return list(Queue.objects.all())
+
+
+def tokens(*, limit: int = 200) -> list[ApiToken]:
+    """Return the API tokens made last, the newest first, with their users."""
+    return list(ApiToken.objects.select_related("user")[:limit])
 
 
 def audit(*, limit: int = 200) -> list[AuditEntry]:

@@ -9,10 +9,10 @@ from django.contrib.auth.models import User
 from django.test import Client
 from django.urls import reverse
 
-from jobs import selectors
+from jobs import selectors, services
 from jobs.api_urls import urlpatterns
-from jobs.authentication import digest, issue_token
 from jobs.models import ApiToken
+from jobs.tokens import digest
 from tests.web.actors import MAIL, Api, api, dead, problem, submitted, user
 
 pytestmark = pytest.mark.usefixtures("stores")
@@ -118,7 +118,7 @@ def test_the_token_of_an_inactive_user_is_refused_at_once() -> None:
 
 
 def test_what_is_stored_of_a_token_does_not_open_anything() -> None:
-    token = issue_token(user("admin"))
+    token = services.issue_token(user("admin"), actor="root")
     (kept,) = ApiToken.objects.all()
     assert kept.digest == digest(token) != token
     problem(Client(headers={"Authorization": f"Token {kept.digest}"}).get("/api/v1/jobs/"), 401)
