@@ -24,8 +24,8 @@ COPY templates ./templates
 COPY jobs ./jobs
 COPY workers ./workers
 COPY taskqueue ./taskqueue
-# The key is for this one command; the running container needs its own.
-RUN SECRET_KEY=build-only DATA_DIR=/tmp/build python manage.py collectstatic --noinput
+# The key that this makes stays behind in /tmp/build; the running container needs its own.
+RUN DATA_DIR=/tmp/build python manage.py collectstatic --noinput
 USER 10001:10001
 VOLUME /data
 EXPOSE 8000

@@ -203,7 +203,7 @@ def variables(uri: str, folder: Path) -> dict[str, str]:
         "MONGODB_URI": uri,
         "DATA_DIR": str(folder),
         "DJANGO_SETTINGS_MODULE": "benchmarks.ours.settings",
-        "SECRET_KEY": "bench",
+        "SECRET_KEY": "a key of the bench, long enough to be taken for a key",
         "LOG_LEVEL": "WARNING",
     }
 

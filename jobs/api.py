@@ -1,29 +1,40 @@
 """The API under /api/v1/. No rule lives here: services change things, selectors read them."""
 
+import hashlib
 from collections.abc import Callable, Mapping
-from typing import Any, ClassVar, TypeVar
+from typing import Any, ClassVar, TypeVar, get_args
 
 from django.conf import settings
+from django.core.exceptions import PermissionDenied
 from django.http import HttpRequest, HttpResponseBase
 from django.urls import Resolver404, resolve
+from django.utils.http import parse_etags
 from django.views.decorators.csrf import csrf_exempt
 from drf_spectacular.extensions import OpenApiAuthenticationExtension
 from drf_spectacular.utils import OpenApiParameter, OpenApiResponse, extend_schema
 from drf_spectacular.views import (
     SpectacularAPIView,
     SpectacularRedocView,
-    SpectacularSwaggerView,
+    SpectacularSwaggerSplitView,
 )
+from pydantic import BaseModel
+from rest_framework.exceptions import AuthenticationFailed, NotAuthenticated, ParseError
+from rest_framework.permissions import SAFE_METHODS
+from rest_framework.renderers import JSONRenderer
 from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.reverse import reverse
 from rest_framework.views import APIView
 
-from jobs import idempotency, problems, selectors, services
+from jobs import idempotency, limits, problems, selectors, services
 from jobs import serializers as shapes
-from jobs.errors import FieldError, Gone, NotFound, OutOfScope
+from jobs.errors import FieldError, Gone, InvalidRequest, NotFound, OutOfScope, RateLimited
+from jobs.origin import address_of
 from jobs.parsers import refuse_chunked
-from jobs.roles import Right, scope_of
+from jobs.roles import RIGHTS_OF_ACTIONS, Right, may, scope_of
+from jobs.selectors import JobFilter
+from jobs.states import ENDED
+from jobs.waiting import Outcome
 
 F = TypeVar("F", bound=Callable[..., Any])
 VIEW: Mapping[str, Right] = {"get": "view"}
@@ -37,6 +48,7 @@ PROBLEMS = {
     410: "The request was accepted before, and its job has ended and been deleted since.",
     413: "The body or a payload is over its limit.",
     415: "The body is not application/json.",
+    429: "Too much within a minute; nothing was done. Retry-After says when to try again.",
     503: "MongoDB did not answer; Retry-After says when to try again.",
 }
 
@@ -44,15 +56,21 @@ PROBLEMS = {
 def documented(
     name: str, summary: str, answer: Any, *errors: int, status: int = 200, **more: Any
 ) -> Callable[[F], F]:
-    """Describe an endpoint: what it answers, and which problems besides 401, 403 and 503."""
-    responses = {
+    """Describe an endpoint: what it answers, and which problems besides 401, 403, 429, 503."""
+    responses: dict[Any, Any] = {
         (code, problems.CONTENT_TYPE): OpenApiResponse(shapes.ProblemShape, PROBLEMS[code])
-        for code in sorted({401, 403, 503, *errors})
+        for code in sorted({401, 403, 429, 503, *errors} - {304})
     }
+    if 304 in errors:
+        responses[304] = OpenApiResponse(description="You have it already: see If-None-Match.")
+    if answer is None:
+        responses[status] = OpenApiResponse(description="Done; there is nothing to say.")
+    else:
+        responses[status, "application/json"] = answer
     described: Callable[[F], F] = extend_schema(
         operation_id=name,
         summary=summary,
-        responses={(status, "application/json"): answer, **responses},
+        responses=responses,
         **more,
     )
     return described
@@ -67,9 +85,41 @@ class Endpoint(APIView):
     rights: ClassVar[Mapping[str, Right]] = {}
     scoped: ClassVar[bool] = False
 
+    limit: limits.Kind = "write"  # what a request that changes something counts as
+    allowance: limits.Allowance | None = None
+
     def initial(self, request: Request, *args: Any, **kwargs: Any) -> None:
         super().initial(request, *args, **kwargs)
         refuse_chunked(request.META)
+        if request.method in SAFE_METHODS:
+            self.take("read")
+        elif self.limit != "submit":  # which counts jobs, once they have been read
+            self.take(self.limit)
+
+    def take(self, kind: limits.Kind, cost: int = 1) -> None:
+        """Count this request against its caller's limit. Raises `RateLimited`."""
+        request = self.request
+        who = f"token:{request.auth.pk}" if request.auth else f"user:{request.user.pk}"
+        self.allowance = limits.take(kind, who, cost)
+
+    def handle_exception(self, exc: Exception) -> Response:
+        """Answer an error. Failing counts too: by address where nobody knows who it was."""
+        try:
+            if isinstance(exc, NotAuthenticated | AuthenticationFailed):
+                limits.take("unknown", address_of(self.request))
+            elif isinstance(exc, InvalidRequest | ParseError) and self.allowance is None:
+                self.take(self.limit)
+        except RateLimited as refusal:
+            exc = refusal
+        return super().handle_exception(exc)
+
+    def finalize_response(
+        self, request: Request, response: Response, *args: Any, **kwargs: Any
+    ) -> Response:
+        answer = super().finalize_response(request, response, *args, **kwargs)
+        for name, value in self.allowance.headers.items() if self.allowance else ():
+            answer.headers.setdefault(name, value)
+        return answer
 
     @property
     def actor(self) -> str:
@@ -100,16 +150,22 @@ def _job(id: str) -> Response:
 # --- jobs -------------------------------------------------------------------------------------
 
 
-def parameters(model: type[shapes.Parameters]) -> list[Any]:
+def parameters(model: type[BaseModel]) -> list[Any]:
     """Return the description of an address's parameters."""
     return [
-        OpenApiParameter(name, field.annotation, description=field.description)
-        for name, field in model.model_fields.items()
+        OpenApiParameter(name, schema, description=schema.pop("description", ""))
+        for name, schema in model.model_json_schema()["properties"].items()
     ]
 
 
-def _page(query: shapes.JobsQuery | shapes.DeadQuery, within: frozenset[str] | None) -> Response:
-    page = selectors.jobs(query.chosen(), cursor=query.cursor, size=query.limit, within=within)
+def _page(
+    query: shapes.JobsQuery | shapes.DeadQuery,
+    queues: frozenset[str] | None,
+    order: selectors.Order = "newest",
+) -> Response:
+    page = selectors.jobs(
+        query.chosen(), cursor=query.cursor, size=query.limit, order=order, queues=queues
+    )
     found = shapes.JobPage.model_validate({"results": page.jobs, "next": page.next_cursor})
     return Response(found.answer())
 
@@ -135,10 +191,55 @@ KEYED = [
 ]
 
 
+WAITED = "Wait-Outcome"
+TAGGED = [
+    OpenApiParameter(
+        "If-None-Match",
+        str,
+        OpenApiParameter.HEADER,
+        description="The ETag of the answer you have: if nothing changed, you get 304.",
+    ),
+    OpenApiParameter(
+        "ETag", str, OpenApiParameter.HEADER, response=[200, 304], description="Of this answer."
+    ),
+    OpenApiParameter(
+        WAITED,
+        str,
+        OpenApiParameter.HEADER,
+        response=[200, 304],
+        enum=get_args(Outcome),
+        description="With `wait`, unless the job had ended before: whether it ended, the time was "
+        "over, or there was no room to wait, so that the answer came at once: ask again later.",
+    ),
+]
+
+
+KEYED_OPERATION = [
+    OpenApiParameter(
+        idempotency.FIELD,
+        str,
+        OpenApiParameter.HEADER,
+        pattern=idempotency.KEY.pattern,
+        description="As for jobs. Without one the token itself does as much: used again, it "
+        "answers the same operation.",
+    ),
+    OpenApiParameter(
+        REPLAYED,
+        str,
+        OpenApiParameter.HEADER,
+        response=[200, 202],
+        description="`true` if this operation had been started before.",
+    ),
+]
+
+
 class Submission(Endpoint):
     """An address where jobs are submitted, under the caller's own keys."""
 
+    limit = "submit"
+
     def accept(self, *asked: shapes.JobRequest) -> services.Accepted:
+        self.take("submit", len(asked))
         return services.accept(
             [job.request() for job in asked],
             key=self.request.headers.get(idempotency.FIELD),
@@ -157,14 +258,14 @@ class Jobs(Submission):
 
     @documented(
         "list_jobs",
-        "List jobs, the newest first",
+        "List jobs",
         shapes.JobPage,
         400,
         parameters=parameters(shapes.JobsQuery),
     )
     def get(self, request: Request) -> Response:
         query = shapes.read_query(shapes.JobsQuery, dict(request.GET.lists()))
-        return _page(query, self.scope)
+        return _page(query, self.scope, query.sort)
 
     @documented(
         "submit_job",
@@ -206,13 +307,46 @@ class Bulk(Submission):
 
 
 class JobDetail(Endpoint):
-    rights = VIEW
+    rights = {"get": "view", "delete": "delete"}
     scoped = True
 
-    @documented("show_job", "Show a job with its attempts", shapes.JobShape, 400, 404)
+    @documented(
+        "show_job",
+        "Show a job with its attempts; with `wait`, once it has ended or that time is over",
+        shapes.JobShape,
+        *(304, 400, 404),
+        parameters=[*parameters(shapes.JobQuery), *TAGGED],
+    )
     def get(self, request: Request, id: str) -> Response:
+        query = shapes.read_query(shapes.JobQuery, dict(request.GET.lists()))
         self.reach_job(id)
-        return _job(id)
+        body, headers = _shown(id), dict[str, str]()
+        if query.wait and body["status"] not in ENDED:
+            headers[WAITED] = selectors.wait_for(id, query.wait)
+            body = _shown(id)
+        return _tagged(request, body, headers)
+
+    @documented(
+        "delete_job",
+        "Delete a job that has ended",
+        None,
+        *(400, 404, 409),
+        status=204,
+    )
+    def delete(self, request: Request, id: str) -> Response:
+        self.reach_job(id)
+        services.delete(id, actor=self.actor)
+        return Response(status=204)
+
+
+def _tagged(request: Request, body: dict[str, Any], headers: dict[str, str]) -> Response:
+    """Answer with an ETag of just this body, or that the caller has it already."""
+    digest = hashlib.blake2b(JSONRenderer().render(body), digest_size=12).hexdigest()
+    headers |= {"ETag": f'"{digest}"', "Cache-Control": "private, no-cache"}
+    known = parse_etags(request.headers.get("If-None-Match", ""))
+    if "*" in known or f'"{digest}"' in [tag.removeprefix("W/") for tag in known]:
+        return Response(status=304, headers=headers)
+    return Response(body, headers=headers)
 
 
 class Requeue(Endpoint):
@@ -270,6 +404,17 @@ class Dead(Endpoint):
         return _page(query, self.scope)
 
 
+class DeadGroups(Endpoint):
+    rights = VIEW
+    scoped = True
+
+    @documented(
+        "group_dead", "Count dead letters by type, queue and kind of error", shapes.DeadGroupList
+    )
+    def get(self, request: Request) -> Response:
+        return Response(shapes.DeadGroupList.of(selectors.dead_groups(self.scope)).answer())
+
+
 class DeadPreview(Endpoint):
     rights = {"post": "bulk"}
 
@@ -281,9 +426,13 @@ class DeadPreview(Endpoint):
         request=shapes.Selection,
     )
     def post(self, request: Request) -> Response:
-        chosen = shapes.read(shapes.Selection, request.data)
-        frozen = selectors.preview_dead(type=chosen.type, queue=chosen.queue)
-        return Response(shapes.PreviewShape.of(frozen).answer())
+        asked = shapes.read(shapes.Selection, request.data)
+        chosen = JobFilter(status="dead", type=asked.type, queue=asked.queue)
+        return _previewed(services.preview("requeue", chosen, actor=self.actor))
+
+
+def _previewed(preview: services.Preview) -> Response:
+    return Response(shapes.PreviewShape.model_validate(preview).answer())
 
 
 class DeadRequeue(Endpoint):
@@ -291,14 +440,136 @@ class DeadRequeue(Endpoint):
 
     @documented(
         "requeue_dead",
-        "Requeue a previewed set of dead letters",
+        "Requeue a previewed set of dead letters: what can be in two seconds at once, the rest as "
+        "an operation",
         shapes.RequeuedShape,
-        *(400, 415),
+        *(400, 409, 415),
         request=shapes.Frozen,
+        parameters=KEYED_OPERATION,
     )
     def post(self, request: Request) -> Response:
-        selection = selectors.frozen_dead(shapes.read(shapes.Frozen, request.data).token)
-        return Response({"requeued": services.requeue_dead(selection, actor=self.actor)})
+        started = _start(self, request)
+        services.operate_at_once(started.id)
+        found = selectors.operation(started.id)
+        requeued = 0 if started.replayed else found.done
+        answer = {"requeued": requeued, "operation": found.id, "state": found.state}
+        return Response(
+            shapes.RequeuedShape.model_validate(answer).answer(), headers=_replayed(started)
+        )
+
+
+# --- bulk operations --------------------------------------------------------------------------
+
+
+def _start(endpoint: Endpoint, request: Request) -> services.Started:
+    token = shapes.read(shapes.Frozen, request.data).token
+    frozen = services.read_token(token, actor=endpoint.actor)
+    _allow(request, frozen.action)
+    key = request.headers.get(idempotency.FIELD)
+    return services.start_operation(frozen, actor=endpoint.actor, key=key)
+
+
+def _allow(request: Request, action: str) -> None:
+    """Who may not do it to one job may not do it to many."""
+    if not may(request.user, RIGHTS_OF_ACTIONS[action]):
+        raise PermissionDenied
+
+
+def _replayed(started: services.Started) -> dict[str, str]:
+    return {REPLAYED: "true"} if started.replayed else {}
+
+
+def _operation(id: str) -> dict[str, Any]:
+    return shapes.OperationShape.model_validate(selectors.operation(id)).answer()
+
+
+class Operations(Endpoint):
+    rights = {"get": "view", "post": "bulk"}
+
+    @documented(
+        "list_operations",
+        "List bulk operations, the newest first",
+        shapes.OperationList,
+        400,
+        parameters=parameters(shapes.OperationsQuery),
+    )
+    def get(self, request: Request) -> Response:
+        query = shapes.read_query(shapes.OperationsQuery, dict(request.GET.lists()))
+        page = selectors.operations(cursor=query.cursor, size=query.limit)
+        found = {"results": page.operations, "next": page.next_cursor}
+        return Response(shapes.OperationList.model_validate(found).answer())
+
+    @documented(
+        "start_operation",
+        "Do what was previewed to just these jobs, in the background",
+        shapes.OperationShape,
+        *(400, 409, 415),
+        status=202,
+        request=shapes.Frozen,
+        parameters=KEYED_OPERATION,
+    )
+    def post(self, request: Request) -> Response:
+        started = _start(self, request)
+        address = reverse("api:operation", [started.id], request=request)
+        headers = {"Location": address, **_replayed(started)}
+        return Response(_operation(started.id), status=202, headers=headers)
+
+
+class OperationPreview(Endpoint):
+    rights = {"post": "bulk"}
+
+    @documented(
+        "preview_operation",
+        "Show which jobs an operation would touch, and get a token for just these",
+        shapes.PreviewShape,
+        *(400, 415),
+        request=shapes.PreviewRequest,
+    )
+    def post(self, request: Request) -> Response:
+        asked = shapes.read(shapes.PreviewRequest, request.data)
+        _allow(request, asked.action)
+        return _previewed(services.preview(asked.action, asked.filter.chosen(), actor=self.actor))
+
+
+class OperationDetail(Endpoint):
+    rights = VIEW
+
+    @documented("show_operation", "Show how far it has come", shapes.OperationShape, 400, 404)
+    def get(self, request: Request, id: str) -> Response:
+        return Response(_operation(id))
+
+
+class OperationStop(Endpoint):
+    rights = {"post": "bulk"}
+
+    @documented(
+        "stop_operation",
+        "Stop it after the batch in hand; what is done stays done",
+        shapes.OperationShape,
+        *(400, 404, 409),
+        request=shapes.NothingRequest,
+    )
+    def post(self, request: Request, id: str) -> Response:
+        shapes.read(shapes.NothingRequest, request.data)
+        services.stop_operation(id, actor=self.actor)
+        return Response(_operation(id))
+
+
+class OperationResume(Endpoint):
+    rights = {"post": "bulk"}
+
+    @documented(
+        "resume_operation",
+        "Let it go on where it was stopped or failed",
+        shapes.OperationShape,
+        *(400, 404, 409),
+        request=shapes.NothingRequest,
+    )
+    def post(self, request: Request, id: str) -> Response:
+        shapes.read(shapes.NothingRequest, request.data)
+        _allow(request, selectors.operation(id).action)
+        services.resume_operation(id, actor=self.actor)
+        return Response(_operation(id))
 
 
 # --- the system -------------------------------------------------------------------------------
@@ -346,8 +617,17 @@ class Queues(Endpoint):
 
 
 def _queue(name: str) -> Response:
-    named = {queue.name: queue for queue in selectors.queues()}
-    return Response(shapes.QueueShape.model_validate(named[name]).answer())
+    return Response(shapes.QueueShape.model_validate(selectors.queue(name)).answer())
+
+
+class QueueDetail(Endpoint):
+    rights = VIEW
+    scoped = True
+
+    @documented("show_queue", "Show a queue", shapes.QueueShape, 404)
+    def get(self, request: Request, name: str) -> Response:
+        self.reach(name, f"queue {name!r}")
+        return _queue(name)
 
 
 class Pause(Endpoint):
@@ -405,6 +685,15 @@ class Types(Endpoint):
         return Response(shapes.TypeList(results=found).answer())
 
 
+class TypeDetail(Endpoint):
+    rights = VIEW
+    scoped = True
+
+    @documented("show_type", "Show a job type with its schema", shapes.TypeShape, 404)
+    def get(self, request: Request, name: str) -> Response:
+        return Response(shapes.TypeShape.of(selectors.job_type(name)).answer())
+
+
 # --- signposts --------------------------------------------------------------------------------
 
 
@@ -428,7 +717,10 @@ class Versions(Signpost):
 class Endpoints(Signpost):
     names = {
         label: f"api:{label}"
-        for label in ("jobs", "bulk", "dead", "stats", "minutes", "queues", "workers", "types")
+        for label in (
+            *("jobs", "bulk", "dead", "dead-groups", "operations", "stats", "minutes"),
+            *("queues", "workers", "types"),
+        )
     }
 
 
@@ -455,11 +747,12 @@ class Schema(SpectacularAPIView):  # type: ignore[misc]
     scoped = True
 
 
-class Docs(SpectacularSwaggerView):  # type: ignore[misc]
-    """The description as a page to try."""
+class Docs(SpectacularSwaggerSplitView):  # type: ignore[misc]
+    """The description as a page to try; its script is an address, as the policy wants it."""
 
     rights = VIEW
     scoped = True
+    template_name = "api/swagger.html"
 
 
 class Redoc(SpectacularRedocView):  # type: ignore[misc]

@@ -1,6 +1,10 @@
 """What can go wrong, one class a kind. `code` is stable: API clients may rely on it."""
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from jobs.limits import Allowance
 
 
 @dataclass(frozen=True)
@@ -79,6 +83,20 @@ class TokenRefused(QueueError):
     """A token that cannot be used; the message says why."""
 
     code = "unauthenticated"
+
+
+class RateLimited(QueueError):
+    """The caller has asked for too much within a minute; nothing was done.
+
+    `wait`: it is worth asking again once the allowance is reset.
+    """
+
+    code = "throttled"
+
+    def __init__(self, message: str, allowance: "Allowance", *, wait: bool) -> None:
+        super().__init__(message)
+        self.allowance = allowance
+        self.wait = wait
 
 
 class StoreDown(QueueError):

@@ -1,4 +1,4 @@
-"""Every Redis key and script. A lane is a list of job ids: in at the left, out at the right.
+"""The lanes in Redis. A lane is a list of job ids: in at the left, out at the right.
 
 What is here are hints: lost, they are found again by repair; doubled, they die at the claim guard.
 """
@@ -40,7 +40,7 @@ def in_order(queues: Sequence[str]) -> list[Lane]:
     return [Lane(queue, priority) for priority in PRIORITIES for queue in queues]
 
 
-class _Breaker:
+class Breaker:
     """Remembers that Redis failed, so that not every caller waits for it."""
 
     def __init__(self) -> None:
@@ -53,7 +53,7 @@ class _Breaker:
         self.closed_at = time.monotonic() + SKIP_SECONDS
 
 
-_breaker = _Breaker()
+_breaker = Breaker()
 
 
 def push(hints: Iterable[Hint]) -> bool:

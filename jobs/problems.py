@@ -28,6 +28,7 @@ from jobs.errors import (
     NotFound,
     OutOfScope,
     QueueError,
+    RateLimited,
     ReadOnly,
     StoreDown,
     TooLarge,
@@ -65,6 +66,7 @@ STATUSES: dict[type[QueueError], int] = {
     Unstorable: 400,
     IdempotencyConflict: 409,
     Gone: 410,
+    RateLimited: 429,
 }
 
 
@@ -126,8 +128,16 @@ def _of_queue(exc: Exception) -> Problem | None:
         if isinstance(exc, kind):
             faults = exc.errors if isinstance(exc, InvalidRequest) else ()
             detail = "Nothing was done; see errors." if faults else str(exc)
-            return Problem(status, detail, exc.code, faults)
+            return Problem(status, detail, exc.code, faults, limits_of(exc))
     return None
+
+
+def limits_of(exc: QueueError) -> dict[str, str]:
+    """Return the headers that say what is left of a limit and when there will be more."""
+    if not isinstance(exc, RateLimited):
+        return {}
+    wait = {"Retry-After": str(exc.allowance.reset_seconds)} if exc.wait else {}
+    return {**exc.allowance.headers, **wait}
 
 
 def _of_store(exc: Exception, context: Mapping[str, Any]) -> Problem | None:

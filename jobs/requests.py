@@ -18,7 +18,9 @@ from jobs.states import State
 
 MAX_DELAY = timedelta(days=366)
 MAX_TAGS = 10
-MAX_DEPTH = 50  # of a payload or a result; MongoDB refuses documents deeper than about 100
+MAX_DEPTH = 32  # of a payload or a result; MongoDB refuses documents deeper than about 100
+MAX_NAMES = 10_000  # in all objects of a payload or a result together
+MAX_NAME_LENGTH = 256
 MAX_ATTEMPTS = 100
 
 
@@ -150,8 +152,8 @@ _as_json = json.JSONEncoder(allow_nan=False).encode
 
 def storable_size(value: Any) -> int:
     """Return how many bytes a JSON value takes in MongoDB; `ValueError` if it cannot be kept."""
-    if not _is_plain(value) and _too_deep(value, MAX_DEPTH):
-        raise ValueError(f"It is nested deeper than {MAX_DEPTH} levels.")
+    if not _is_plain(value) and (fault := _form_fault(value)):
+        raise ValueError(fault)
     try:
         return len(bson.encode({"": value}))
     except OverflowError:
@@ -160,8 +162,19 @@ def storable_size(value: Any) -> int:
         raise ValueError(f"MongoDB cannot store it: {error}.") from None
 
 
-def _too_deep(value: Any, levels: int) -> bool:
-    if not isinstance(value, dict | list):
-        return False
-    inner = value.values() if isinstance(value, dict) else value
-    return levels == 0 or any(_too_deep(item, levels - 1) for item in inner)
+def _form_fault(value: Any) -> str:
+    """Return what is wrong with the objects in a value; names like `$a` and `a.b` are data."""
+    level, names = [value], 0
+    for _ in range(MAX_DEPTH + 1):
+        objects = [item for item in level if isinstance(item, dict)]
+        names += sum(map(len, objects))
+        if names > MAX_NAMES:
+            return f"Its objects have more than {MAX_NAMES} names."
+        if any(len(name) > MAX_NAME_LENGTH for item in objects for name in item):
+            return f"A name in it is longer than {MAX_NAME_LENGTH} characters."
+        level = [inner for item in objects for inner in item.values()] + [
+            inner for item in level if isinstance(item, list) for inner in item
+        ]
+        if not level:
+            return ""
+    return f"It is nested deeper than {MAX_DEPTH} levels."

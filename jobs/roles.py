@@ -29,6 +29,11 @@ Role = Literal["viewer", "operator", "admin"]
 RIGHTS: tuple[Right, ...] = get_args(Right)
 ROLES: tuple[Role, ...] = get_args(Role)
 
+RIGHTS_OF_ACTIONS: Mapping[str, Right] = {
+    "requeue": "retry",
+    "cancel": "cancel",
+    "delete": "delete",
+}
 OF = ("jobs", "job")  # the model whose permissions they are
 READING: frozenset[Right] = frozenset({"view", "view_payload", "view_audit"})
 CHANGING: frozenset[Right] = frozenset(RIGHTS) - READING

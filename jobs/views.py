@@ -25,19 +25,18 @@ from django.views.decorators.http import require_http_methods
 from django_htmx.http import HttpResponseStopPolling, trigger_client_event
 from django_htmx.middleware import HtmxDetails
 
-from jobs import registry, roles, selectors, services
-from jobs.errors import FieldError, IllegalMove, InvalidRequest, NotFound
+from jobs import limits, problems, registry, roles, selectors, services
+from jobs.errors import FieldError, IllegalMove, InvalidRequest, NotFound, RateLimited
 from jobs.forms import JobForm, TokenForm
-from jobs.models import Job
+from jobs.models import Job, Operation
 from jobs.registry import Lane
 from jobs.selectors import JobFilter, LaneDepth, Stats, WorkerView
-from jobs.states import MOVES, REQUEUEABLE, State, sources
+from jobs.states import ENDED, MOVES, REQUEUEABLE, State, sources
 
-POLICY = "default-src 'self'; object-src 'none'; base-uri 'none'; frame-ancestors 'none'"
 NEWEST_ROWS = 10
 DEAD_ROWS = 5
-FINAL = frozenset({State.COMPLETED, State.DEAD, State.CANCELLED})
 READ = ("GET", "HEAD")
+FILTERS = ("status", "type", "queue", "priority", "q")
 
 
 class Request(HttpRequest):
@@ -73,7 +72,6 @@ def page(right: roles.Right, methods: tuple[str, ...] = READ) -> Callable[[View]
             response = _answer(view, request, *args, **kwargs)
             patch_vary_headers(response, ["HX-Request"])
             response.headers.setdefault("Cache-Control", "no-store")
-            response.headers.setdefault("Content-Security-Policy", POLICY)
             return response
 
         return require_http_methods(list(methods))(guarded)
@@ -83,11 +81,17 @@ def page(right: roles.Right, methods: tuple[str, ...] = READ) -> Callable[[View]
 
 def _answer(view: View, request: Request, *args: Any, **kwargs: Any) -> HttpResponse:
     try:
+        limits.take("read" if request.method in READ else "write", f"user:{request.user.pk}")
         return view(request, *args, **kwargs)
     except NotFound as error:
         raise Http404(str(error)) from error
     except InvalidRequest as error:
         return render(request, "400.html", {"faults": error.errors}, status=400)
+    except RateLimited as refusal:
+        answer = render(request, "429.html", {"refusal": refusal}, status=429)
+        for name, value in problems.limits_of(refusal).items():
+            answer[name] = value
+        return answer
 
 
 def _ask_to_log_in(request: Request) -> HttpResponse:
@@ -248,8 +252,8 @@ def dead(request: Request) -> HttpResponse:
 
 
 def _chosen(request: Request) -> JobFilter:
-    asked = {name: request.GET.get(name, "").strip() for name in JobFilter.__dataclass_fields__}
-    return JobFilter(**asked)
+    given = {name: request.GET.get(name, "").strip() for name in FILTERS}
+    return JobFilter(**given)  # type: ignore[arg-type]  # none of these is a date
 
 
 def _list(request: Request, name: str, chosen: JobFilter) -> HttpResponse:
@@ -295,7 +299,7 @@ def job(request: Request, id: str) -> HttpResponse:
         "can_cancel": State.CANCELLED in MOVES[State(found.status)],
         "api_url": request.build_absolute_uri(f"/api/v1/jobs/{found.id}/"),
     }
-    return live(request, "job", context, polls=found.status not in FINAL)
+    return live(request, "job", context, polls=found.status not in ENDED)
 
 
 def _job(id: str) -> Job:
@@ -351,7 +355,7 @@ def job_new(request: Request) -> HttpResponse:
         raise InvalidRequest(fault)
     data = request.POST if request.method == "POST" else None
     form = JobForm(job_type, data, attempts=settings.JOB_MAX_ATTEMPTS)
-    id = _submitted(form) if data is not None and form.is_valid() else None
+    id = _submitted(form, request.user) if data is not None and form.is_valid() else None
     if id:
         messages.success(request, f"Job {id} is accepted.")
         selectors.forget_stats()
@@ -368,8 +372,9 @@ def job_new(request: Request) -> HttpResponse:
     return shell(request, "job_new", context, status=400 if form.errors else 200)
 
 
-def _submitted(form: JobForm) -> str | None:
+def _submitted(form: JobForm, user: User) -> str | None:
     try:
+        limits.take("submit", f"user:{user.pk}")
         return services.enqueue_many([form.request()])[0]
     except InvalidRequest as refusal:
         form.show(refusal)
@@ -383,7 +388,9 @@ def _submitted(form: JobForm) -> str | None:
 def dead_preview(request: Request) -> HttpResponse:
     """Step one: which dead letters these are, now. The token names them and no later one."""
     chosen = {name: request.POST.get(name, "") for name in ("type", "queue")}
-    frozen = selectors.preview_dead(**chosen)
+    actor = request.user.get_username()
+    dead = JobFilter(status=State.DEAD, type=chosen["type"], queue=chosen["queue"])
+    frozen = services.preview("requeue", dead, actor=actor)
     return shell(request, "dead_preview", {"frozen": frozen, "chosen": chosen})
 
 
@@ -393,13 +400,12 @@ def dead_requeue(request: Request) -> HttpResponse:
     token = request.POST.get("token")
     ids = request.POST.getlist("id")[: selectors.MAX_PAGE_SIZE]
     actor = request.user.get_username()
-
-    def change() -> str:
-        if token is not None:
-            return _said(services.requeue_dead(selectors.frozen_dead(token), actor=actor))
-        return _requeue_ticked(ids, actor)
-
-    return act(request, change, "dead")
+    if token is not None:
+        frozen = services.read_token(token, actor=actor)
+        if frozen.action != "requeue":
+            raise InvalidRequest(FieldError("token", "It was not made for a requeue."))
+        return redirect("operation", id=services.start_operation(frozen, actor=actor).id)
+    return act(request, lambda: _requeue_ticked(ids, actor), "dead")
 
 
 def _requeue_ticked(ids: list[str], actor: str) -> str:
@@ -417,6 +423,51 @@ def _requeue_ticked(ids: list[str], actor: str) -> str:
 
 def _said(count: int) -> str:
     return f"{count:,} job{' is' if count == 1 else 's are'} pending again."
+
+
+# --- bulk operations --------------------------------------------------------------------------
+
+
+@page("view")
+def operations(request: Request) -> HttpResponse:
+    cursor = request.GET.get("cursor", "")
+    found = selectors.operations(cursor=cursor)
+    return live(request, "operations", {"page": found}, polls=not cursor)
+
+
+@page("view")
+def operation(request: Request, id: str) -> HttpResponse:
+    found = _operation(id)
+    return live(request, "operation", {"operation": found}, polls=found.finished_at is None)
+
+
+def _operation(id: str) -> Operation:
+    try:
+        return selectors.operation(id)
+    except InvalidRequest as error:
+        raise Http404(f"There is no operation {id}: {error.errors[0].message}") from error
+
+
+@page("bulk", ("POST",))
+def operation_stop(request: Request, id: str) -> HttpResponse:
+    def change() -> str:
+        services.stop_operation(id, actor=request.user.get_username())
+        return "The operation is stopped. What it did stays done; it can go on later."
+
+    return act(request, change, resolve_url("operation", id=id))
+
+
+@page("bulk", ("POST",))
+def operation_resume(request: Request, id: str) -> HttpResponse:
+    right = roles.RIGHTS_OF_ACTIONS[_operation(id).action]
+    if not roles.may(request.user, right):
+        raise PermissionDenied
+
+    def change() -> str:
+        services.resume_operation(id, actor=request.user.get_username())
+        return "The operation goes on where it was."
+
+    return act(request, change, resolve_url("operation", id=id))
 
 
 # --- queues, workers, the audit ---------------------------------------------------------------

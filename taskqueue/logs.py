@@ -1,5 +1,6 @@
 """How log lines look: readable text, or one JSON object a line for machines (LOG_JSON=1)."""
 
+import re
 from typing import Any
 
 import structlog
@@ -9,6 +10,26 @@ from structlog.types import EventDict, Processor
 def plain(logger: Any, method: str, event: EventDict) -> EventDict:
     """Leave out the request object that Django adds: its repr says less than the message does."""
     event.pop("request", None)
+    return event
+
+
+# What would end a line, move a terminal's cursor or turn the direction of a text.
+CONTROL = re.compile("[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069]")
+MULTILINE = ("exception", "stack")
+
+
+def visible(text: str) -> str:
+    """Return `text` with its control characters written out, as \\n and \\x1b."""
+    return CONTROL.sub(lambda found: found[0].encode("unicode_escape").decode(), text)
+
+
+def one_line(logger: Any, method: str, event: EventDict) -> EventDict:
+    """Keep an event on its line, whatever it quotes; lines of a traceback begin with a bar."""
+    for name, value in event.items():
+        if name in MULTILINE:
+            event[name] = "\n".join(f"  | {visible(line)}" for line in str(value).split("\n"))
+        elif isinstance(value, str):
+            event[name] = visible(value)
     return event
 
 
@@ -28,7 +49,9 @@ def config(*, level: str, json_lines: bool) -> dict[str, Any]:
     renderer: Processor = (
         structlog.processors.JSONRenderer()
         if json_lines
-        else structlog.dev.ConsoleRenderer(colors=False, pad_event_to=0)
+        else structlog.dev.ConsoleRenderer(
+            colors=False, pad_event_to=0, exception_formatter=structlog.dev.plain_traceback
+        )
     )
     structlog.configure(
         processors=[*shared, structlog.stdlib.ProcessorFormatter.wrap_for_formatter],
@@ -36,9 +59,12 @@ def config(*, level: str, json_lines: bool) -> dict[str, Any]:
         wrapper_class=structlog.stdlib.BoundLogger,
         cache_logger_on_first_use=True,
     )
-    processors = [structlog.stdlib.ProcessorFormatter.remove_processors_meta]
-    if json_lines:
-        processors.append(structlog.processors.format_exc_info)  # type: ignore[arg-type]
+    processors: list[Processor] = [
+        structlog.stdlib.ProcessorFormatter.remove_processors_meta,
+        structlog.processors.format_exc_info,
+    ]
+    if not json_lines:  # JSON writes them out itself
+        processors.append(one_line)
     return {
         "version": 1,
         "disable_existing_loggers": False,

@@ -7,6 +7,7 @@ from typing import Any, ClassVar
 
 import pymongo
 import structlog
+from django.conf import settings
 from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_safe
@@ -153,11 +154,15 @@ class MetricsRenderer(BaseRenderer):
 class Metrics(APIView):
     """Prometheus' numbers. Closed: needs a token or session with the right to view, as the API.
 
+    With METRICS_OPEN=1, open to all who reach it.
     Prometheus: `authorization: {type: Token, credentials: …}`.
     """
 
     renderer_classes = [MetricsRenderer]
     rights: ClassVar[Mapping[str, Right]] = {"get": "view"}
+
+    def get_permissions(self) -> list[Any]:
+        return [] if settings.METRICS_OPEN else list(super().get_permissions())
 
     @extend_schema(exclude=True)  # type: ignore[untyped-decorator]
     def get(self, request: Request) -> Response:

@@ -6,6 +6,7 @@ import secrets
 from pathlib import Path
 from urllib.parse import parse_qs, urlsplit
 
+from csp.constants import NONCE, NONE, SELF
 from django.core.exceptions import ImproperlyConfigured
 
 from taskqueue import logs
@@ -68,7 +69,7 @@ def of_running(name: str, default: str) -> str:
 def secret_key() -> str:
     """The environment's key, else one made once and kept, readable by its owner alone."""
     if key := os.environ.get("SECRET_KEY"):
-        return key
+        return checked_key(key)
     path = DATA_DIR / "secret_key"
     try:
         DATA_DIR.mkdir(parents=True, exist_ok=True)
@@ -80,6 +81,38 @@ def secret_key() -> str:
         raise ImproperlyConfigured(f"Set SECRET_KEY: {path} cannot be written ({error}).") from None
     return path.read_text()
 
+
+def checked_key(key: str) -> str:
+    """A key that cannot be guessed; with DEBUG=1, any."""
+    weak = len(key) < KEY_LENGTH or len(set(key)) < KEY_LETTERS or key.startswith("django-insecure")
+    if weak and not DEBUG:
+        raise ImproperlyConfigured(
+            "SECRET_KEY could be guessed, and whoever does is any user. Use at least "
+            f"{KEY_LENGTH} characters, as {MAKE_KEY} prints them."
+        )
+    return key
+
+
+# --- Which kind of start this is --------------------------------------------------------------
+# HTTPS=1 says production: browsers reach this by TLS alone, so nothing is left to chance there.
+DEBUG = env_bool("DEBUG", False)
+HTTPS = env_bool("HTTPS", False)
+TRUSTED_PROXIES = env_int("TRUSTED_PROXIES", 0)
+ALLOWED_HOSTS = env_list("ALLOWED_HOSTS", "localhost,127.0.0.1,[::1]")
+LOCAL_HOSTS = {"localhost", "127.0.0.1", "[::1]"}
+MAKE_KEY = "`python3 -c 'import secrets; print(secrets.token_urlsafe(50))'`"
+KEY_LENGTH, KEY_LETTERS = 50, 5  # as `manage.py check --deploy` wants them
+
+if DEBUG and (HTTPS or not LOCAL_HOSTS.issuperset(ALLOWED_HOSTS)):
+    raise ImproperlyConfigured(
+        "DEBUG=1 shows code and settings to whoever causes an error: only with HTTPS=0 and the "
+        f"ALLOWED_HOSTS {', '.join(sorted(LOCAL_HOSTS))}."
+    )
+if HTTPS and not os.environ.get("SECRET_KEY"):
+    raise ImproperlyConfigured(
+        "HTTPS=1 needs a SECRET_KEY, the same for every web process: set it to what "
+        f"{MAKE_KEY} prints."
+    )
 
 # --- The two stores ---------------------------------------------------------------------------
 MONGODB_URI = of_running("MONGODB_URI", "mongodb://127.0.0.1:27017/taskqueue")
@@ -144,8 +177,6 @@ WORKER_GRACE_SECONDS = env_number("WORKER_GRACE_SECONDS", 25)
 
 # --- Django -----------------------------------------------------------------------------------
 SECRET_KEY = secret_key()
-DEBUG = env_bool("DEBUG", False)
-ALLOWED_HOSTS = env_list("ALLOWED_HOSTS", "localhost,127.0.0.1,[::1]")
 CSRF_TRUSTED_ORIGINS = env_list("CSRF_TRUSTED_ORIGINS", "")
 READ_ONLY = env_bool("READ_ONLY", False)
 
@@ -166,6 +197,10 @@ INSTALLED_APPS = [
     "workers",
 ]
 MIDDLEWARE = [
+    # The outermost: files, redirects and errors get these headers too.
+    "csp.middleware.CSPMiddleware",
+    "jobs.middleware.HeadersMiddleware",
+    "jobs.middleware.OriginMiddleware",
     "django.middleware.security.SecurityMiddleware",
     "whitenoise.middleware.WhiteNoiseMiddleware",
     "django.contrib.sessions.middleware.SessionMiddleware",
@@ -204,9 +239,34 @@ LOGIN_REDIRECT_URL = "overview"
 LOGOUT_REDIRECT_URL = "login"
 # Read through Redis, kept in MongoDB: a FLUSHALL logs nobody out.
 SESSION_ENGINE = "django.contrib.sessions.backends.cached_db"
-SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = env_bool("SECURE_COOKIES", False)
+SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = HTTPS
+# Browsers take `__Host-` from this very host only, over TLS: a neighbour cannot plant one.
+SESSION_COOKIE_NAME = "__Host-sessionid" if HTTPS else "sessionid"
+CSRF_COOKIE_NAME = "__Host-csrftoken" if HTTPS else "csrftoken"
+CSRF_COOKIE_HTTPONLY = True  # pages carry the token themselves
+SECURE_SSL_REDIRECT = HTTPS
+SECURE_REDIRECT_EXEMPT = ["^healthz$", "^readyz$"]  # asked from beside, without the proxy
+SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https") if HTTPS and TRUSTED_PROXIES else None
+SECURE_HSTS_SECONDS = 365 * 86400 if HTTPS else 0
+SECURE_HSTS_INCLUDE_SUBDOMAINS = HTTPS
+SILENCED_SYSTEM_CHECKS = ["security.W021"]  # preloading speaks for a whole domain: its owner's word
 SECURE_REFERRER_POLICY = "same-origin"
 X_FRAME_OPTIONS = "DENY"
+PERMISSIONS_POLICY = "camera=(), geolocation=(), microphone=(), payment=(), usb=()"
+# A nonce is in the header of a page that asks for one: of Swagger and Redoc, which make styles.
+CONTENT_SECURITY_POLICY = {
+    "DIRECTIVES": {
+        "default-src": [NONE],
+        "script-src": [SELF],
+        "style-src": [SELF, NONCE],
+        "img-src": [SELF, "data:"],
+        "font-src": [SELF],
+        "connect-src": [SELF],
+        "form-action": [SELF],
+        "frame-ancestors": [NONE],
+        "base-uri": [NONE],
+    }
+}
 DATA_UPLOAD_MAX_MEMORY_SIZE = BULK_MAX_BYTES
 
 LANGUAGE_CODE = "en"
@@ -235,7 +295,14 @@ EMAIL_BACKEND = (
 )
 DEFAULT_FROM_EMAIL = env_text("DEFAULT_FROM_EMAIL", "taskqueue@localhost")
 
+# --- Rate limits: in any minute, for each token or user; 0: none ------------------------------
+RATE_LIMIT_SUBMIT = env_int("RATE_LIMIT_SUBMIT", 60 * 1000)  # jobs: a bulk of 100 counts as 100
+RATE_LIMIT_READ = env_int("RATE_LIMIT_READ", 6000)
+RATE_LIMIT_WRITE = env_int("RATE_LIMIT_WRITE", 1200)
+RATE_LIMIT_UNKNOWN = env_int("RATE_LIMIT_UNKNOWN", 60)  # for each address, without a valid token
+
 # --- API --------------------------------------------------------------------------------------
+WAITERS = env_int("WAITERS", 2)  # requests of a process that may hold a thread with ?wait=
 REST_FRAMEWORK = {
     "DEFAULT_AUTHENTICATION_CLASSES": [
         "jobs.authentication.ApiTokenAuthentication",
@@ -255,7 +322,14 @@ SPECTACULAR_SETTINGS = {
     "SWAGGER_UI_DIST": "SIDECAR",
     "SWAGGER_UI_FAVICON_HREF": "SIDECAR",
     "REDOC_DIST": "SIDECAR",
+    "SCHEMA_PATH_PREFIX": "/api/v1",
+    "POSTPROCESSING_HOOKS": [
+        "drf_spectacular.hooks.postprocess_schema_enums",
+        "jobs.schema.describe_payloads",
+    ],
 }
+
+METRICS_OPEN = env_bool("METRICS_OPEN", False)
 
 # --- Logs -------------------------------------------------------------------------------------
 LOGGING = logs.config(level=env_level("LOG_LEVEL", "INFO"), json_lines=env_bool("LOG_JSON", False))

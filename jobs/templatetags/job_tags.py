@@ -29,6 +29,12 @@ OUTCOME_ICONS = {
     "crashed": "triangle-alert",
     "lost": "triangle-alert",
 }
+OPERATION_ICONS = {
+    "running": "loader",
+    "stopped": "pause",
+    "completed": "circle-check",
+    "failed": "triangle-alert",
+}
 WORKER_ICONS = {"live": "radio", "lost": "triangle-alert", "ended": "ban"}
 SECONDS = (("d", 86400), ("h", 3600), ("m", 60))
 
@@ -61,6 +67,12 @@ def outcome(name: str) -> dict[str, str]:
 def worker_state(name: str) -> dict[str, str]:
     """A worker's state: icon, colour and word."""
     return {"name": name, "icon_name": WORKER_ICONS.get(name, "info")}
+
+
+@register.inclusion_tag("parts/state.html")
+def operation_state(name: str) -> dict[str, str]:
+    """Where a bulk operation is: icon, colour and word."""
+    return {"name": name, "icon_name": OPERATION_ICONS.get(name, "info")}
 
 
 @register.inclusion_tag("parts/when.html")

@@ -150,11 +150,23 @@
 
   const REASONS = {
     401: "You are logged out: load the page again to log in",
-    403: "Your role does not allow this page any more",
+    403: "This is not allowed (any more), or the page is out of date",
     404: "What this page showed is gone",
+    429: "Too many requests within a minute",
     503: "MongoDB does not answer",
     500: "The server failed",
   };
+
+  // A button whose request was refused says so: what the answer holds is a page, not a message.
+  for (const failure of ["htmx:responseError", "htmx:sendError", "htmx:timeout"]) {
+    document.addEventListener(failure, (event) => {
+      if (event.target === live) return;
+      const line = document.createElement("p");
+      line.className = "message is-error";
+      line.textContent = `${REASONS[event.detail.xhr.status] ?? "The server does not answer"}. Load the page again to see what was changed.`;
+      byId("messages")?.replaceChildren(line);
+    });
+  }
 
   function showStale() {
     const banner = byId("stale");

@@ -77,7 +77,7 @@ def environment(stores: str, tmp_path: Path) -> dict[str, str]:
         "DATA_DIR": str(tmp_path),
         "DJANGO_SETTINGS_MODULE": "tests.system.settings",
         "DEMO_JOBS": "1",
-        "SECRET_KEY": "test",
+        "SECRET_KEY": "a key of the tests, long enough to be taken for a key",
         "WORKER_GRACE_SECONDS": "5",
     }
 

@@ -129,5 +129,9 @@ raise SystemExit(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) != -signal.SIG
 
 def test_a_sigterm_at_its_birth_is_not_lost_on_a_child():
     script = [sys.executable, "-c", SIGTERM_AT_BIRTH]
-    env = {**os.environ, "DJANGO_SETTINGS_MODULE": "taskqueue.settings", "SECRET_KEY": "test"}
+    env = {
+        **os.environ,
+        "DJANGO_SETTINGS_MODULE": "taskqueue.settings",
+        "SECRET_KEY": "a key of the tests, long enough to be taken for a key",
+    }
     assert subprocess.run(script, cwd=ROOT, env=env, timeout=60, check=False).returncode == 0

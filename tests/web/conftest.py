@@ -1,17 +1,27 @@
-"""What the tests of pages share: a client of each role, and jobs in every state."""
+"""What the tests of pages share: a client of each role, jobs in every state, and a browser."""
 
+import os
+import shutil
+import threading
 import time
 from collections.abc import Callable, Iterator
+from socketserver import ThreadingMixIn
 from typing import Any
+from wsgiref.simple_server import WSGIRequestHandler, WSGIServer, make_server
 
 import pytest
 from bson import ObjectId
 from django.contrib.auth.models import User
+from django.contrib.staticfiles.handlers import StaticFilesHandler
+from django.core.wsgi import get_wsgi_application
+from django.db import connections
 from django.test import Client
+from playwright.sync_api import Browser, sync_playwright
 from pytest_django.plugin import DjangoDbBlocker
 
 from jobs import registry, repository, roles, services
 from jobs.claims import ClaimedJob
+from tests.web.screenshots import CHROMIUM_ARGS
 
 HOSTILE = '"><svg onload=alert(1)></script><img src=x onerror=alert(2)>'
 FRAGMENT = {"HTTP_HX_REQUEST": "true"}
@@ -112,3 +122,42 @@ class Line:
 @pytest.fixture
 def line(probe: str) -> Line:
     return Line()
+
+
+class _Server(ThreadingMixIn, WSGIServer):
+    daemon_threads = True
+
+
+class _Quiet(WSGIRequestHandler):
+    def log_message(self, *_: object) -> None:
+        pass
+
+
+@pytest.fixture
+def url(stores: str) -> Iterator[str]:
+    """The site on a port of its own, in this process: it sees this test's stores."""
+    # Each thread makes its own connection from the settings: they must name this test's database.
+    settings = connections["default"].settings_dict
+    previous = connections.settings["default"]
+    connections.settings["default"] = settings
+    application = StaticFilesHandler(get_wsgi_application())
+    server = make_server("127.0.0.1", 0, application, _Server, _Quiet)
+    thread = threading.Thread(target=server.serve_forever, daemon=True)
+    thread.start()
+    yield f"http://127.0.0.1:{server.server_port}"
+    server.shutdown()
+    thread.join()
+    server.server_close()
+    connections.settings["default"] = previous
+
+
+@pytest.fixture(scope="module")
+def chromium() -> Iterator[Browser]:
+    path = shutil.which("chromium")
+    if path is None and not os.environ.get("CI"):
+        pytest.skip("no chromium on PATH")
+    assert path, "CI must have chromium: these tests may not be skipped there"
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=path, args=CHROMIUM_ARGS)
+        yield browser
+        browser.close()

@@ -1,65 +1,17 @@
 """The pages in a real browser: what a person has in hand survives every refresh."""
 
-import os
-import shutil
-import threading
 from collections.abc import Callable, Iterator
-from socketserver import ThreadingMixIn
-from wsgiref.simple_server import WSGIRequestHandler, WSGIServer, make_server
 
 import pytest
 from django.contrib.auth.models import User
-from django.contrib.staticfiles.handlers import StaticFilesHandler
-from django.core.wsgi import get_wsgi_application
-from django.db import connections
-from playwright.sync_api import Browser, ConsoleMessage, Page, Request, expect, sync_playwright
+from playwright.sync_api import Browser, ConsoleMessage, Page, Request, expect
 
 from jobs import selectors, services
 from jobs.models import Job
 from tests.web.conftest import Line
-from tests.web.screenshots import CHROMIUM_ARGS
 
 pytestmark = pytest.mark.browser
 POLLS = 5_000  # milliseconds: at least two refreshes
-
-
-class _Server(ThreadingMixIn, WSGIServer):
-    daemon_threads = True
-
-
-class _Quiet(WSGIRequestHandler):
-    def log_message(self, *_: object) -> None:
-        pass
-
-
-@pytest.fixture
-def url(stores: str) -> Iterator[str]:
-    """The site on a port of its own, in this process: it sees this test's stores."""
-    # Each thread makes its own connection from the settings: they must name this test's database.
-    settings = connections["default"].settings_dict
-    previous = connections.settings["default"]
-    connections.settings["default"] = settings
-    application = StaticFilesHandler(get_wsgi_application())
-    server = make_server("127.0.0.1", 0, application, _Server, _Quiet)
-    thread = threading.Thread(target=server.serve_forever, daemon=True)
-    thread.start()
-    yield f"http://127.0.0.1:{server.server_port}"
-    server.shutdown()
-    thread.join()
-    server.server_close()
-    connections.settings["default"] = previous
-
-
-@pytest.fixture(scope="module")
-def chromium() -> Iterator[Browser]:
-    path = shutil.which("chromium")
-    if path is None and not os.environ.get("CI"):
-        pytest.skip("no chromium on PATH")
-    assert path, "CI must have chromium: these tests may not be skipped there"
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=path, args=CHROMIUM_ARGS)
-        yield browser
-        browser.close()
 
 
 @pytest.fixture

@@ -24,7 +24,7 @@ def test_the_description_is_valid_and_complete() -> None:
     }
     assert routes == {path for path in described["paths"] if path.startswith("/api/v1/")}
     submit = described["paths"]["/api/v1/jobs/"]["post"]
-    codes = {"201", "400", "401", "403", "409", "410", "413", "415", "503"}
+    codes = {"201", "400", "401", "403", "409", "410", "413", "415", "429", "503"}
     assert codes == set(submit["responses"])
     assert list(submit["responses"]["400"]["content"]) == ["application/problem+json"]
     assert "token" in described["components"]["securitySchemes"]

@@ -104,7 +104,7 @@ class World:
             "DATA_DIR": str(self.folder),
             "LEDGER": str(self.ledger.path),
             "DEMO_JOBS": "1",
-            "SECRET_KEY": "test",
+            "SECRET_KEY": "a key of the tests, long enough to be taken for a key",
             "LOG_LEVEL": "INFO",
             **QUICK,
             **changes,

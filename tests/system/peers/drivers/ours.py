@@ -22,7 +22,10 @@ ENDED = ("completed", "dead", "cancelled")
 @dataclass(frozen=True)
 class Ours(Driver):
     def environment(self) -> dict[str, str]:
-        settings = {"DJANGO_SETTINGS_MODULE": SETTINGS, "SECRET_KEY": "faults"}
+        settings = {
+            "DJANGO_SETTINGS_MODULE": SETTINGS,
+            "SECRET_KEY": "a key of the faults, long enough to be taken for a key",
+        }
         return {**super().environment(), **settings, "LOG_LEVEL": "WARNING"}
 
     def members(self, url: str) -> list[list[str]]:

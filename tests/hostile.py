@@ -1,0 +1,27 @@
+"""Text that wants to be more than text. What it would do is `alert`, or a line of its own."""
+
+STRINGS = [
+    "<script>alert(1)</script>",
+    '"><svg onload=alert(1)>',
+    "'><img src=x onerror=alert(1)>",
+    "</script><script>alert(1)</script>",
+    "</textarea></title></style><iframe src=javascript:alert(1)>",
+    '" autofocus onfocus=alert(1) x="',
+    '<div hx-get="/logout/" hx-trigger="load" hx-on::load="alert(1)">',
+    "javascript:alert(1)",
+    "{{ 7*7 }}{% load x %}${7*7}#{7*7}",
+    "\u202egnp.exe\u2066txt\u2069",
+    "zero\u200bwidth\u200d\ufeff",
+    "x" * 10_000,
+    "👩\u200d👩\u200d👧\u200d👦🏳️\u200d🌈" * 20,
+    "NUL\x00inside",
+    "\x1b[31mred\x1b[2J\x1b]0;title\x07",
+    "line\r\nSet-Cookie: a=b\r\n12:00:00 [info     ] forged",
+    '=HYPERLINK("http://x.example/")',
+    '\'; DROP TABLE jobs; -- {"$where": "sleep(1000)"}',
+    "Z" + "\u0335\u0321\u0322\u0327" * 200,
+    "\u0301\u0301",
+    "../../../../etc/passwd%00%0d%0a",
+    "&lt;script&gt;alert(1)&lt;/script&gt;<!--",
+    "\u2028alert(1)\u2029",
+]

@@ -1,0 +1,82 @@
+"""How a process starts: what production refuses, and what it turns on."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+KEY = "0123456789-abcdefghijklmnopqrstuvwxyz-0123456789-abcdef"
+PRODUCTION = {"HTTPS": "1", "SECRET_KEY": KEY, "ALLOWED_HOSTS": "queue.example.org"}
+PRINT = """
+from django.conf import settings
+for name in %r: print(getattr(settings, name))
+"""
+
+
+def python(tmp_path: Path, *arguments: str, **env: str) -> subprocess.CompletedProcess[str]:
+    """Run Python with no other settings than these."""
+    chosen = {"PATH": os.environ["PATH"], "DATA_DIR": str(tmp_path), **env}
+    chosen["DJANGO_SETTINGS_MODULE"] = "taskqueue.settings"
+    command = [sys.executable, *arguments]
+    return subprocess.run(
+        command, cwd=ROOT, env=chosen, capture_output=True, text=True, timeout=60, check=False
+    )
+
+
+def values(tmp_path: Path, *names: str, **env: str) -> list[str]:
+    done = python(tmp_path, "-c", PRINT % (names,), **env)
+    assert done.returncode == 0, done.stderr
+    return done.stdout.splitlines()
+
+
+@pytest.mark.parametrize(
+    ("env", "remedy"),
+    [
+        ({"SECRET_KEY": "changeme"}, "SECRET_KEY could be guessed"),
+        ({"SECRET_KEY": "a" * 60}, "SECRET_KEY could be guessed"),
+        ({"SECRET_KEY": f"django-insecure-{KEY}"}, "SECRET_KEY could be guessed"),
+        ({**PRODUCTION, "SECRET_KEY": ""}, "HTTPS=1 needs a SECRET_KEY"),
+        ({**PRODUCTION, "DEBUG": "1"}, "DEBUG=1 shows code"),
+        ({"DEBUG": "1", "ALLOWED_HOSTS": "localhost,queue.example.org"}, "DEBUG=1 shows code"),
+        ({"DEBUG": "1", "ALLOWED_HOSTS": "*"}, "DEBUG=1 shows code"),
+    ],
+)
+def test_an_unsafe_start_is_refused_with_the_remedy(
+    tmp_path: Path, env: dict[str, str], remedy: str
+) -> None:
+    done = python(tmp_path, "-c", PRINT % (("DEBUG",),), **env)
+    assert done.returncode != 0
+    assert remedy in done.stderr.splitlines()[-1]
+    assert env.get("SECRET_KEY", "") not in done.stderr or not env.get("SECRET_KEY")
+
+
+def test_the_check_for_deployment_finds_nothing(tmp_path: Path) -> None:
+    options = ["check", "--deploy", "--fail-level", "WARNING"]
+    done = python(tmp_path, "manage.py", *options, **PRODUCTION)
+    assert done.returncode == 0, done.stderr
+
+
+def test_cookies_are_of_this_host_over_tls_alone(tmp_path: Path) -> None:
+    names = ("SESSION_COOKIE_NAME", "CSRF_COOKIE_NAME", "SESSION_COOKIE_SECURE")
+    found = values(tmp_path, *names, **PRODUCTION)
+    assert found == ["__Host-sessionid", "__Host-csrftoken", "True"]
+    names = ("CSRF_COOKIE_SECURE", "SESSION_COOKIE_PATH", "SESSION_COOKIE_DOMAIN")
+    assert values(tmp_path, *names, **PRODUCTION) == ["True", "/", "None"]
+
+
+def test_a_proxy_is_believed_only_where_there_is_one(tmp_path: Path) -> None:
+    assert values(tmp_path, "SECURE_PROXY_SSL_HEADER", **PRODUCTION) == ["None"]
+    (header,) = values(tmp_path, "SECURE_PROXY_SSL_HEADER", **PRODUCTION, TRUSTED_PROXIES="1")
+    assert header == "('HTTP_X_FORWARDED_PROTO', 'https')"
+
+
+def test_on_this_machine_it_needs_no_setting_at_all(tmp_path: Path) -> None:
+    names = ("HTTPS", "DEBUG", "SECURE_SSL_REDIRECT", "SESSION_COOKIE_NAME", "SECURE_HSTS_SECONDS")
+    assert values(tmp_path, *names) == ["False", "False", "False", "sessionid", "0"]
+    (key,) = values(tmp_path, "SECRET_KEY")
+    assert len(key) >= 50
+    assert values(tmp_path, "SECRET_KEY") == [key]
+    assert (tmp_path / "secret_key").stat().st_mode & 0o077 == 0
