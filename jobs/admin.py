@@ -1,12 +1,20 @@
-"""Django's admin: for looking, and for revoking tokens. Jobs are steered on the dashboard."""
+"""Django's admin: for looking, for revoking tokens, for users and groups. Same rights as elsewhere.
+
+Jobs are steered on the dashboard.
+"""
+
+from typing import ClassVar
 
 from django.contrib import admin
+from django.contrib.auth.admin import GroupAdmin, UserAdmin
+from django.contrib.auth.models import Group, User
 from django.core.paginator import Paginator
 from django.db.models import Model
 from django.http import HttpRequest
 from django.utils.functional import cached_property
 
 from jobs.models import ApiToken, AuditEntry, Job, Queue, Worker
+from jobs.roles import Right, may
 
 COUNTED = 10_000  # rows; beyond, a list says that many and does not count on
 
@@ -25,9 +33,16 @@ class CappedPaginator(Paginator):  # type: ignore[type-arg]
 class ReadOnlyAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
     """Every change goes through the services; this is no way around them."""
 
+    right: ClassVar[Right]
     show_full_result_count = False
     paginator = CappedPaginator
     list_per_page = 50
+
+    def has_module_permission(self, request: HttpRequest) -> bool:
+        return may(request.user, self.right)
+
+    def has_view_permission(self, request: HttpRequest, obj: Model | None = None) -> bool:
+        return may(request.user, self.right)
 
     def has_add_permission(self, request: HttpRequest) -> bool:
         return False
@@ -41,6 +56,7 @@ class ReadOnlyAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
 
 @admin.register(Job)
 class JobAdmin(ReadOnlyAdmin):
+    right = "view"
     list_display = ["id", "type", "status", "queue", "priority", "attempt", "created_at", "error"]
     list_filter = ["status"]  # by an index; a filter by type would have to collect all types first
     search_fields = ["type__exact"]
@@ -49,16 +65,19 @@ class JobAdmin(ReadOnlyAdmin):
 
 @admin.register(Worker)
 class WorkerAdmin(ReadOnlyAdmin):
+    right = "view"
     list_display = ["id", "host", "pid", "version", "started_at", "heartbeat_at", "ended_at"]
 
 
 @admin.register(Queue)
 class QueueAdmin(ReadOnlyAdmin):
+    right = "view"
     list_display = ["name", "paused_at", "paused_by"]
 
 
 @admin.register(AuditEntry)
 class AuditAdmin(ReadOnlyAdmin):
+    right = "view_audit"
     list_display = ["at", "actor", "action", "target", "detail"]
 
 
@@ -66,9 +85,42 @@ class AuditAdmin(ReadOnlyAdmin):
 class ApiTokenAdmin(ReadOnlyAdmin):
     """Listed and deleted; made by `manage.py apitoken`, which shows a token once."""
 
+    right = "manage_tokens"
     list_display = ["id", "user", "created_at"]
     list_select_related = ["user"]
     fields = ["user", "created_at"]
 
     def has_delete_permission(self, request: HttpRequest, obj: Model | None = None) -> bool:
-        return admin.ModelAdmin.has_delete_permission(self, request, obj)
+        return may(request.user, self.right)
+
+
+class ManagedAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
+    """What needs the right to manage users, whatever is done with it."""
+
+    def has_module_permission(self, request: HttpRequest) -> bool:
+        return may(request.user, "manage_users")
+
+    def has_view_permission(self, request: HttpRequest, obj: Model | None = None) -> bool:
+        return may(request.user, "manage_users")
+
+    def has_add_permission(self, request: HttpRequest) -> bool:
+        return may(request.user, "manage_users")
+
+    def has_change_permission(self, request: HttpRequest, obj: Model | None = None) -> bool:
+        return may(request.user, "manage_users")
+
+    def has_delete_permission(self, request: HttpRequest, obj: Model | None = None) -> bool:
+        return may(request.user, "manage_users")
+
+
+admin.site.unregister([User, Group])
+
+
+@admin.register(User)
+class PersonAdmin(ManagedAdmin, UserAdmin):  # type: ignore[type-arg]
+    """People and programs; their groups are their roles."""
+
+
+@admin.register(Group)
+class RoleAdmin(ManagedAdmin, GroupAdmin):
+    """Roles; their permissions are what their members may do."""

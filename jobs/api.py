@@ -1,17 +1,26 @@
 """The API under /api/v1/. No rule lives here: services change things, selectors read them."""
 
-from collections.abc import Callable
-from typing import Any, TypeVar
+import hashlib
+from collections.abc import Callable, Mapping
+from typing import Any, ClassVar, TypeVar, get_args
 
 from django.conf import settings
+from django.core.exceptions import PermissionDenied
 from django.http import HttpRequest, HttpResponseBase
 from django.urls import Resolver404, resolve
+from django.utils.http import parse_etags
 from django.views.decorators.csrf import csrf_exempt
 from drf_spectacular.extensions import OpenApiAuthenticationExtension
 from drf_spectacular.utils import OpenApiParameter, OpenApiResponse, extend_schema
-from drf_spectacular.views import SpectacularRedocView, SpectacularSwaggerSplitView
+from drf_spectacular.views import (
+    SpectacularAPIView,
+    SpectacularRedocView,
+    SpectacularSwaggerSplitView,
+)
+from pydantic import BaseModel
 from rest_framework.exceptions import AuthenticationFailed, NotAuthenticated, ParseError
 from rest_framework.permissions import SAFE_METHODS
+from rest_framework.renderers import JSONRenderer
 from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.reverse import reverse
@@ -22,8 +31,13 @@ from jobs import serializers as shapes
 from jobs.errors import Gone, InvalidRequest, NotFound, RateLimited
 from jobs.origin import address_of
 from jobs.parsers import refuse_chunked
+from jobs.roles import Right, may
+from jobs.selectors import JobFilter
+from jobs.states import ENDED
+from jobs.waiting import Outcome
 
 F = TypeVar("F", bound=Callable[..., Any])
+VIEW: Mapping[str, Right] = {"get": "view"}
 PROBLEMS = {
     400: "The request cannot be accepted as it is; `errors` names each fault.",
     401: "No token and no session, or a wrong one.",
@@ -42,22 +56,30 @@ PROBLEMS = {
 def documented(
     name: str, summary: str, answer: Any, *errors: int, status: int = 200, **more: Any
 ) -> Callable[[F], F]:
-    """Describe an endpoint: what it answers, and which problems besides 401, 403, 429 and 503."""
-    responses = {
+    """Describe an endpoint: what it answers, and which problems besides 401, 403, 429, 503."""
+    responses: dict[Any, Any] = {
         (code, problems.CONTENT_TYPE): OpenApiResponse(shapes.ProblemShape, PROBLEMS[code])
-        for code in sorted({401, 403, 429, 503, *errors})
+        for code in sorted({401, 403, 429, 503, *errors} - {304})
     }
+    if 304 in errors:
+        responses[304] = OpenApiResponse(description="You have it already: see If-None-Match.")
+    if answer is None:
+        responses[status] = OpenApiResponse(description="Done; there is nothing to say.")
+    else:
+        responses[status, "application/json"] = answer
     described: Callable[[F], F] = extend_schema(
         operation_id=name,
         summary=summary,
-        responses={(status, "application/json"): answer, **responses},
+        responses=responses,
         **more,
     )
     return described
 
 
 class Endpoint(APIView):
-    """One address. Who may use it is said in the settings: see `jobs.authentication`."""
+    """One address. `rights` says what each method needs; without, it answers nobody."""
+
+    rights: ClassVar[Mapping[str, Right]] = {}
 
     limit: limits.Kind = "write"  # what a request that changes something counts as
     allowance: limits.Allowance | None = None
@@ -111,16 +133,18 @@ def _job(id: str) -> Response:
 # --- jobs -------------------------------------------------------------------------------------
 
 
-def parameters(model: type[shapes.Parameters]) -> list[Any]:
+def parameters(model: type[BaseModel]) -> list[Any]:
     """Return the description of an address's parameters."""
     return [
-        OpenApiParameter(name, field.annotation, description=field.description)
-        for name, field in model.model_fields.items()
+        OpenApiParameter(name, schema, description=schema.pop("description", ""))
+        for name, schema in model.model_json_schema()["properties"].items()
     ]
 
 
-def _page(query: shapes.JobsQuery | shapes.DeadQuery) -> Response:
-    page = selectors.jobs(query.chosen(), cursor=query.cursor, size=query.limit)
+def _page(
+    query: shapes.JobsQuery | shapes.DeadQuery, order: selectors.Order = "newest"
+) -> Response:
+    page = selectors.jobs(query.chosen(), cursor=query.cursor, size=query.limit, order=order)
     found = shapes.JobPage.model_validate({"results": page.jobs, "next": page.next_cursor})
     return Response(found.answer())
 
@@ -146,6 +170,48 @@ KEYED = [
 ]
 
 
+WAITED = "Wait-Outcome"
+TAGGED = [
+    OpenApiParameter(
+        "If-None-Match",
+        str,
+        OpenApiParameter.HEADER,
+        description="The ETag of the answer you have: if nothing changed, you get 304.",
+    ),
+    OpenApiParameter(
+        "ETag", str, OpenApiParameter.HEADER, response=[200, 304], description="Of this answer."
+    ),
+    OpenApiParameter(
+        WAITED,
+        str,
+        OpenApiParameter.HEADER,
+        response=[200, 304],
+        enum=get_args(Outcome),
+        description="With `wait`, unless the job had ended before: whether it ended, the time was "
+        "over, or there was no room to wait, so that the answer came at once: ask again later.",
+    ),
+]
+
+
+KEYED_OPERATION = [
+    OpenApiParameter(
+        idempotency.FIELD,
+        str,
+        OpenApiParameter.HEADER,
+        pattern=idempotency.KEY.pattern,
+        description="As for jobs. Without one the token itself does as much: used again, it "
+        "answers the same operation.",
+    ),
+    OpenApiParameter(
+        REPLAYED,
+        str,
+        OpenApiParameter.HEADER,
+        response=[200, 202],
+        description="`true` if this operation had been started before.",
+    ),
+]
+
+
 class Submission(Endpoint):
     """An address where jobs are submitted, under the caller's own keys."""
 
@@ -165,15 +231,18 @@ class Submission(Endpoint):
 
 
 class Jobs(Submission):
+    rights = {"get": "view", "post": "submit"}
+
     @documented(
         "list_jobs",
-        "List jobs, the newest first",
+        "List jobs",
         shapes.JobPage,
         400,
         parameters=parameters(shapes.JobsQuery),
     )
     def get(self, request: Request) -> Response:
-        return _page(shapes.read_query(shapes.JobsQuery, dict(request.GET.lists())))
+        query = shapes.read_query(shapes.JobsQuery, dict(request.GET.lists()))
+        return _page(query, query.sort)
 
     @documented(
         "submit_job",
@@ -194,6 +263,8 @@ class Jobs(Submission):
 
 
 class Bulk(Submission):
+    rights = {"post": "submit"}
+
     def max_body_bytes(self) -> int:
         return int(settings.BULK_MAX_BYTES)
 
@@ -212,12 +283,50 @@ class Bulk(Submission):
 
 
 class JobDetail(Endpoint):
-    @documented("show_job", "Show a job with its attempts", shapes.JobShape, 400, 404)
+    rights = {"get": "view", "delete": "delete"}
+
+    @documented(
+        "show_job",
+        "Show a job with its attempts; with `wait`, once it has ended or that time is over",
+        shapes.JobShape,
+        *(304, 400, 404),
+        parameters=[*parameters(shapes.JobQuery), *TAGGED],
+    )
     def get(self, request: Request, id: str) -> Response:
-        return _job(id)
+        query = shapes.read_query(shapes.JobQuery, dict(request.GET.lists()))
+        body, headers = _shown(id), dict[str, str]()
+        if query.wait and body["status"] not in ENDED:
+            headers[WAITED] = selectors.wait_for(id, query.wait)
+            body = _shown(id)
+        return _tagged(request, body, headers)
+
+    @documented(
+        "delete_job",
+        "Delete a job that has ended",
+        None,
+        *(400, 404, 409),
+        status=204,
+    )
+    def delete(self, request: Request, id: str) -> Response:
+        if not may(request.user, "delete"):
+            raise PermissionDenied
+        services.delete(id, actor=self.actor)
+        return Response(status=204)
+
+
+def _tagged(request: Request, body: dict[str, Any], headers: dict[str, str]) -> Response:
+    """Answer with an ETag of just this body, or that the caller has it already."""
+    digest = hashlib.blake2b(JSONRenderer().render(body), digest_size=12).hexdigest()
+    headers |= {"ETag": f'"{digest}"', "Cache-Control": "private, no-cache"}
+    known = parse_etags(request.headers.get("If-None-Match", ""))
+    if "*" in known or f'"{digest}"' in [tag.removeprefix("W/") for tag in known]:
+        return Response(status=304, headers=headers)
+    return Response(body, headers=headers)
 
 
 class Requeue(Endpoint):
+    rights = {"post": "retry"}
+
     @documented(
         "requeue_job",
         "Make a dead or cancelled job pending again, with all its attempts",
@@ -232,6 +341,8 @@ class Requeue(Endpoint):
 
 
 class Cancel(Endpoint):
+    rights = {"post": "cancel"}
+
     @documented(
         "cancel_job",
         "Stop a job for good; one that runs is not interrupted, but its end is not recorded",
@@ -249,6 +360,8 @@ class Cancel(Endpoint):
 
 
 class Dead(Endpoint):
+    rights = VIEW
+
     @documented(
         "list_dead",
         "List dead letters, the newest first",
@@ -260,7 +373,19 @@ class Dead(Endpoint):
         return _page(shapes.read_query(shapes.DeadQuery, dict(request.GET.lists())))
 
 
+class DeadGroups(Endpoint):
+    rights = VIEW
+
+    @documented(
+        "group_dead", "Count dead letters by type, queue and kind of error", shapes.DeadGroupList
+    )
+    def get(self, request: Request) -> Response:
+        return Response(shapes.DeadGroupList.of(selectors.dead_groups()).answer())
+
+
 class DeadPreview(Endpoint):
+    rights = {"post": "bulk"}
+
     @documented(
         "preview_dead",
         "Show which dead letters a bulk requeue would take, and get a token for just these",
@@ -269,34 +394,166 @@ class DeadPreview(Endpoint):
         request=shapes.Selection,
     )
     def post(self, request: Request) -> Response:
-        chosen = shapes.read(shapes.Selection, request.data)
-        frozen = selectors.preview_dead(type=chosen.type, queue=chosen.queue)
-        return Response(shapes.PreviewShape.of(frozen).answer())
+        asked = shapes.read(shapes.Selection, request.data)
+        chosen = JobFilter(status="dead", type=asked.type, queue=asked.queue)
+        return _previewed(services.preview("requeue", chosen, actor=self.actor))
+
+
+def _previewed(preview: services.Preview) -> Response:
+    return Response(shapes.PreviewShape.model_validate(preview).answer())
 
 
 class DeadRequeue(Endpoint):
+    rights = {"post": "bulk"}
+
     @documented(
         "requeue_dead",
-        "Requeue a previewed set of dead letters",
+        "Requeue a previewed set of dead letters: what can be in two seconds at once, the rest as "
+        "an operation",
         shapes.RequeuedShape,
-        *(400, 415),
+        *(400, 409, 415),
         request=shapes.Frozen,
+        parameters=KEYED_OPERATION,
     )
     def post(self, request: Request) -> Response:
-        selection = selectors.frozen_dead(shapes.read(shapes.Frozen, request.data).token)
-        return Response({"requeued": services.requeue_dead(selection, actor=self.actor)})
+        started = _start(self, request)
+        services.operate_at_once(started.id)
+        found = selectors.operation(started.id)
+        requeued = 0 if started.replayed else found.done
+        answer = {"requeued": requeued, "operation": found.id, "state": found.state}
+        return Response(
+            shapes.RequeuedShape.model_validate(answer).answer(), headers=_replayed(started)
+        )
+
+
+# --- bulk operations --------------------------------------------------------------------------
+
+
+def _start(endpoint: Endpoint, request: Request) -> services.Started:
+    token = shapes.read(shapes.Frozen, request.data).token
+    frozen = services.read_token(token, actor=endpoint.actor)
+    _allow(request, frozen.action)
+    key = request.headers.get(idempotency.FIELD)
+    return services.start_operation(frozen, actor=endpoint.actor, key=key)
+
+
+def _allow(request: Request, action: str) -> None:
+    """Who may not delete one job may not delete many."""
+    if action == "delete" and not may(request.user, "delete"):
+        raise PermissionDenied
+
+
+def _replayed(started: services.Started) -> dict[str, str]:
+    return {REPLAYED: "true"} if started.replayed else {}
+
+
+def _operation(id: str) -> dict[str, Any]:
+    return shapes.OperationShape.model_validate(selectors.operation(id)).answer()
+
+
+class Operations(Endpoint):
+    rights = {"get": "view", "post": "bulk"}
+
+    @documented(
+        "list_operations",
+        "List bulk operations, the newest first",
+        shapes.OperationList,
+        400,
+        parameters=parameters(shapes.OperationsQuery),
+    )
+    def get(self, request: Request) -> Response:
+        query = shapes.read_query(shapes.OperationsQuery, dict(request.GET.lists()))
+        page = selectors.operations(cursor=query.cursor, size=query.limit)
+        found = {"results": page.operations, "next": page.next_cursor}
+        return Response(shapes.OperationList.model_validate(found).answer())
+
+    @documented(
+        "start_operation",
+        "Do what was previewed to just these jobs, in the background",
+        shapes.OperationShape,
+        *(400, 409, 415),
+        status=202,
+        request=shapes.Frozen,
+        parameters=KEYED_OPERATION,
+    )
+    def post(self, request: Request) -> Response:
+        started = _start(self, request)
+        address = reverse("api:operation", [started.id], request=request)
+        headers = {"Location": address, **_replayed(started)}
+        return Response(_operation(started.id), status=202, headers=headers)
+
+
+class OperationPreview(Endpoint):
+    rights = {"post": "bulk"}
+
+    @documented(
+        "preview_operation",
+        "Show which jobs an operation would touch, and get a token for just these",
+        shapes.PreviewShape,
+        *(400, 415),
+        request=shapes.PreviewRequest,
+    )
+    def post(self, request: Request) -> Response:
+        asked = shapes.read(shapes.PreviewRequest, request.data)
+        _allow(request, asked.action)
+        return _previewed(services.preview(asked.action, asked.filter.chosen(), actor=self.actor))
+
+
+class OperationDetail(Endpoint):
+    rights = VIEW
+
+    @documented("show_operation", "Show how far it has come", shapes.OperationShape, 400, 404)
+    def get(self, request: Request, id: str) -> Response:
+        return Response(_operation(id))
+
+
+class OperationStop(Endpoint):
+    rights = {"post": "bulk"}
+
+    @documented(
+        "stop_operation",
+        "Stop it after the batch in hand; what is done stays done",
+        shapes.OperationShape,
+        *(400, 404, 409),
+        request=shapes.NothingRequest,
+    )
+    def post(self, request: Request, id: str) -> Response:
+        shapes.read(shapes.NothingRequest, request.data)
+        services.stop_operation(id, actor=self.actor)
+        return Response(_operation(id))
+
+
+class OperationResume(Endpoint):
+    rights = {"post": "bulk"}
+
+    @documented(
+        "resume_operation",
+        "Let it go on where it was stopped or failed",
+        shapes.OperationShape,
+        *(400, 404, 409),
+        request=shapes.NothingRequest,
+    )
+    def post(self, request: Request, id: str) -> Response:
+        shapes.read(shapes.NothingRequest, request.data)
+        _allow(request, selectors.operation(id).action)
+        services.resume_operation(id, actor=self.actor)
+        return Response(_operation(id))
 
 
 # --- the system -------------------------------------------------------------------------------
 
 
 class Stats(Endpoint):
+    rights = VIEW
+
     @documented("stats", "Count jobs by state and by lane", shapes.StatsShape)
     def get(self, request: Request) -> Response:
         return Response(shapes.StatsShape.of(selectors.stats()).answer())
 
 
 class Minutes(Endpoint):
+    rights = VIEW
+
     @documented(
         "minutes",
         "Say what happened in each of the last minutes, and how long jobs waited and ran",
@@ -311,6 +568,8 @@ class Minutes(Endpoint):
 
 
 class Queues(Endpoint):
+    rights = VIEW
+
     @documented("list_queues", "List the queues", shapes.QueueList)
     def get(self, request: Request) -> Response:
         found = [shapes.QueueShape.model_validate(queue) for queue in selectors.queues()]
@@ -318,11 +577,20 @@ class Queues(Endpoint):
 
 
 def _queue(name: str) -> Response:
-    named = {queue.name: queue for queue in selectors.queues()}
-    return Response(shapes.QueueShape.model_validate(named[name]).answer())
+    return Response(shapes.QueueShape.model_validate(selectors.queue(name)).answer())
+
+
+class QueueDetail(Endpoint):
+    rights = VIEW
+
+    @documented("show_queue", "Show a queue", shapes.QueueShape, 404)
+    def get(self, request: Request, name: str) -> Response:
+        return _queue(name)
 
 
 class Pause(Endpoint):
+    rights = {"post": "pause_queue"}
+
     @documented(
         "pause_queue",
         "Stop handing out a queue's jobs; what runs goes on",
@@ -337,6 +605,8 @@ class Pause(Endpoint):
 
 
 class Resume(Endpoint):
+    rights = {"post": "pause_queue"}
+
     @documented(
         "resume_queue",
         "Hand out a queue's jobs again",
@@ -351,6 +621,8 @@ class Resume(Endpoint):
 
 
 class Workers(Endpoint):
+    rights = VIEW
+
     @documented("list_workers", "List the workers: the live first", shapes.WorkerList)
     def get(self, request: Request) -> Response:
         found = [shapes.WorkerShape.of(view) for view in selectors.workers()]
@@ -358,10 +630,20 @@ class Workers(Endpoint):
 
 
 class Types(Endpoint):
+    rights = VIEW
+
     @documented("list_types", "List the job types, each with its schema", shapes.TypeList)
     def get(self, request: Request) -> Response:
         found = [shapes.TypeShape.of(job_type) for job_type in selectors.job_types()]
         return Response(shapes.TypeList(results=found).answer())
+
+
+class TypeDetail(Endpoint):
+    rights = VIEW
+
+    @documented("show_type", "Show a job type with its schema", shapes.TypeShape, 404)
+    def get(self, request: Request, name: str) -> Response:
+        return Response(shapes.TypeShape.of(selectors.job_type(name)).answer())
 
 
 # --- signposts --------------------------------------------------------------------------------
@@ -370,6 +652,7 @@ class Types(Endpoint):
 class Signpost(Endpoint):
     """The addresses below this one, by what they are called."""
 
+    rights = VIEW
     names: dict[str, str] = {}
 
     @extend_schema(exclude=True)  # type: ignore[untyped-decorator]
@@ -385,7 +668,10 @@ class Versions(Signpost):
 class Endpoints(Signpost):
     names = {
         label: f"api:{label}"
-        for label in ("jobs", "bulk", "dead", "stats", "minutes", "queues", "workers", "types")
+        for label in (
+            *("jobs", "bulk", "dead", "dead-groups", "operations", "stats", "minutes"),
+            *("queues", "workers", "types"),
+        )
     }
 
 
@@ -405,15 +691,23 @@ def elsewhere(request: HttpRequest, path: str) -> HttpResponseBase:
     return answer
 
 
-class Swagger(SpectacularSwaggerSplitView):  # type: ignore[misc]
+class Schema(SpectacularAPIView):  # type: ignore[misc]
+    """The description of the API, for programs."""
+
+    rights = VIEW
+
+
+class Docs(SpectacularSwaggerSplitView):  # type: ignore[misc]
     """The description as a page to try; its script is an address, as the policy wants it."""
 
+    rights = VIEW
     template_name = "api/swagger.html"
 
 
 class Redoc(SpectacularRedocView):  # type: ignore[misc]
     """The description as a page to read; without the fonts that its own template fetches."""
 
+    rights = VIEW
     template_name = "api/redoc.html"
 
 

@@ -2,16 +2,17 @@
 
 import hashlib
 import secrets
+from collections.abc import Collection, Mapping
 from typing import TYPE_CHECKING
 
 from django.contrib.auth.models import User
 from rest_framework.authentication import BaseAuthentication, get_authorization_header
 from rest_framework.exceptions import AuthenticationFailed
-from rest_framework.permissions import SAFE_METHODS, BasePermission
+from rest_framework.permissions import BasePermission
 from rest_framework.request import Request
 
 from jobs.models import ApiToken
-from jobs.roles import may
+from jobs.roles import Right, may
 
 if TYPE_CHECKING:  # it imports this module: the settings name it
     from rest_framework.views import APIView
@@ -53,9 +54,21 @@ class ApiTokenAuthentication(BaseAuthentication):
 
 
 class RolePermission(BasePermission):
-    """Reading needs the right to view, everything else the right to operate."""
+    """A view says which right each of its methods needs; one that says nothing answers nobody."""
 
-    message = "Your role does not allow this. Ask an admin for the role viewer or operator."
+    message = "Your role does not allow this. Ask an admin for a role that does."
 
     def has_permission(self, request: Request, view: "APIView") -> bool:
-        return may(request.user, "view" if request.method in SAFE_METHODS else "operate")
+        rights: Mapping[str, Right] = getattr(view, "rights", {})
+        right = right_of(rights, str(request.method), view.allowed_methods)
+        return right is not None and may(request.user, right)
+
+
+def right_of(rights: Mapping[str, Right], method: str, allowed: Collection[str]) -> Right | None:
+    """Return the right that a method needs; `None`: nobody has it.
+
+    What only describes the address, or will be answered with 405, needs the right to view.
+    """
+    if rights and (method == "OPTIONS" or method not in allowed):
+        return "view"
+    return rights.get("get" if method == "HEAD" else method.lower())

@@ -25,11 +25,12 @@ KEY = re.compile(rf"[ -~]{{1,{MAX_LENGTH}}}")
 
 
 def accepted_request(
-    key: str, scope: str, requests: Sequence[Request], ids: Sequence[ObjectId], now: datetime
+    key: str, scope: str, digest: str, ids: Sequence[ObjectId], now: datetime
 ) -> dict[str, Any]:
     """Return what is stored of a request: see `models.AcceptedRequest`.
 
-    `scope` is whose key it is: two callers may choose the same one. Raises `InvalidRequest`.
+    `scope` is whose key it is: two callers may choose the same one. `digest` is of what was asked.
+    Raises `InvalidRequest`.
     """
     if not KEY.fullmatch(key):
         raise InvalidRequest(
@@ -37,10 +38,15 @@ def accepted_request(
         )
     return {
         "_id": _sha256(f"{scope}\0{key}"),
-        "digest": digest(requests),
+        "digest": digest,
         "ids": list(ids),
         "expire_at": now + KEPT,
     }
+
+
+def digest_of_operation(id: ObjectId) -> str:
+    """Return what tells the execution of one operation from every other request."""
+    return _sha256(f"operation {id}")
 
 
 def digest(requests: Sequence[Request]) -> str:

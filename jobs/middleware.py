@@ -1,4 +1,4 @@
-"""What every answer carries, and what a page answers when MongoDB does not."""
+"""Around every request: its headers, where it comes from, what was refused, MongoDB away."""
 
 from collections.abc import Callable
 
@@ -9,6 +9,7 @@ from django.http import HttpRequest, HttpResponse, HttpResponseBase
 from django.template.loader import render_to_string
 from pymongo.errors import PyMongoError
 
+from jobs import audit, origin
 from jobs.errors import StoreDown
 from jobs.problems import RETRY_SECONDS, SAFE, too_slow
 
@@ -26,6 +27,44 @@ class HeadersMiddleware:
         response.headers["Permissions-Policy"] = settings.PERMISSIONS_POLICY
         response.headers["Cross-Origin-Resource-Policy"] = "same-origin"
         return response
+
+
+class OriginMiddleware:
+    """Say where a request comes from while it is answered, and write down that it was refused."""
+
+    def __init__(self, get_response: Callable[[HttpRequest], HttpResponseBase]) -> None:
+        self.get_response = get_response
+
+    def __call__(self, request: HttpRequest) -> HttpResponseBase:
+        where = origin.of_request(request)
+        token = origin.set(where)
+        try:
+            with structlog.contextvars.bound_contextvars(request_id=where.request_id):
+                response = self.get_response(request)
+                if _is_refusal(request, response):
+                    _refused(request, response.status_code)
+        finally:
+            origin.reset(token)
+        response.headers[origin.HEADER] = where.request_id
+        return response
+
+
+def _is_refusal(request: HttpRequest, response: HttpResponseBase) -> bool:
+    """Who only forgot to log in is not refused anything; a wrong token is."""
+    status = response.status_code
+    return status == 403 or (status == 401 and "Authorization" in request.headers)
+
+
+def _refused(request: HttpRequest, status: int) -> None:
+    match = request.resolver_match
+    route = f"{request.method} {match.route if match else '?'}"
+    actor = request.user.get_username() if hasattr(request, "user") else ""
+    try:
+        audit.refuse(
+            actor, "refused", f"{request.method} {request.path}", route=route, detail=f"{status}"
+        )
+    except (StoreDown, PyMongoError) as error:
+        log.error("audit.refusal_unwritten", path=request.path, actor=actor, error=str(error))
 
 
 class StoreDownMiddleware:

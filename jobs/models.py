@@ -4,7 +4,7 @@ Only `jobs.repository` moves a job; nothing here is saved through the ORM but to
 """
 
 from datetime import UTC, datetime, timedelta
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from django.conf import settings
 from django.db import models
@@ -19,6 +19,7 @@ from django_mongodb_backend.models import EmbeddedModel
 
 from jobs.indexes import TTLIndex
 from jobs.registry import PRIORITIES
+from jobs.roles import NAMES
 from jobs.states import WAITING, State
 
 EPOCH = datetime.fromtimestamp(0, UTC)
@@ -76,6 +77,8 @@ class Job(models.Model):
     class Meta:
         db_table = "jobs"
         ordering = ["-id"]
+        default_permissions = ()
+        permissions: ClassVar = list(NAMES.items())
         indexes = [
             # Repair, depth and age of a lane; only what is pending is in it.
             models.Index(
@@ -229,15 +232,90 @@ class Receipt(models.Model):
         return f"receipt {self.id}"
 
 
-class AuditEntry(models.Model):
-    """One thing that a person or a program did to the queue."""
+class Operation(models.Model):
+    """A bulk operation: what a preview froze, how far it has come. See jobs.operations."""
 
     id = ObjectIdAutoField(primary_key=True)
+    action = models.CharField(max_length=16)  # requeue, cancel or delete
+    filter = models.JSONField()
+    actor = models.CharField(max_length=150)
+    state = models.CharField(max_length=16)  # previewed, running, stopped, completed or failed
+    total = models.IntegerField()  # jobs that were frozen
+    batches = models.IntegerField()
+    position = models.IntegerField()  # batches done
+    done = models.IntegerField()  # jobs moved
+    skipped = models.IntegerField()  # jobs that had moved on by themselves
+    error = models.TextField(null=True)  # why it failed
+    frozen_at = models.DateTimeField()
+    started_at = models.DateTimeField(null=True)
+    resumed_at = models.DateTimeField(null=True)  # when it went on last
+    resumed_from = models.IntegerField()  # jobs that were done or skipped by then
+    updated_at = models.DateTimeField()
+    finished_at = models.DateTimeField(null=True)
+    expire_at = models.DateTimeField()
+
+    objects: ClassVar[MongoManager] = MongoManager()
+
+    class Meta:
+        db_table = "operations"
+        ordering = ["-id"]
+        indexes = [
+            models.Index(fields=["state"], name="operation_state"),
+            TTLIndex(fields=["expire_at"], name="operation_expiry"),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.action} {self.id}"
+
+    @property
+    def looked_at(self) -> int:
+        return self.done + self.skipped
+
+    @property
+    def rate(self) -> float | None:
+        """Jobs a second since it went on last; `None` before its first batch."""
+        seconds = (self.updated_at - self.resumed_at).total_seconds() if self.resumed_at else 0
+        return (self.looked_at - self.resumed_from) / seconds if seconds > 0 else None
+
+
+class FrozenBatch(models.Model):
+    """A part of what an operation may touch: jobs, and a stamp of how each stood at the preview."""
+
+    id = models.CharField(max_length=64, primary_key=True, db_column="_id")  # operation.number
+    ids = ArrayField(ObjectIdField())
+    stamps = ArrayField(models.BigIntegerField())
+    expire_at = models.DateTimeField()
+
+    objects: ClassVar[MongoManager] = MongoManager()
+
+    class Meta:
+        db_table = "frozen_batches"
+        ordering = ["id"]
+        verbose_name_plural = "frozen batches"
+        indexes = [TTLIndex(fields=["expire_at"], name="frozen_expiry")]
+
+    def __str__(self) -> str:
+        return f"frozen batch {self.id}"
+
+
+class AuditEntry(models.Model):
+    """One thing that a person or a program did to the queue, or was refused. See `jobs.audit`."""
+
+    id = ObjectIdAutoField(primary_key=True)
+    seq = models.IntegerField(null=True)  # its place in the chain, from 1; null: from before it
+    hash = models.CharField(max_length=64, null=True)  # of this row and of the hash before it
     at = models.DateTimeField()
     actor = models.CharField(max_length=150)
+    token = models.CharField(max_length=150, null=True)  # the name of the API token, if any
+    address = models.CharField(max_length=64, null=True)
+    via = models.CharField(max_length=8, null=True)  # page, api, admin, command or worker
+    request_id = models.CharField(max_length=64, null=True)
     action = models.CharField(max_length=32)
     target = models.CharField(max_length=200)
     detail = models.TextField()
+    before = models.JSONField(null=True)
+    after = models.JSONField(null=True)
+    refused = models.BooleanField(null=True)
 
     objects: ClassVar[MongoManager] = MongoManager()
 
@@ -245,9 +323,23 @@ class AuditEntry(models.Model):
         db_table = "audit"
         ordering = ["-id"]
         verbose_name_plural = "audit entries"
+        constraints = [
+            models.UniqueConstraint(fields=["seq"], name="audit_seq", condition=models.Q(seq__gt=0))
+        ]
+        indexes = [
+            models.Index(fields=["actor", "-id"], name="audit_by_actor"),
+            models.Index(fields=["action", "-id"], name="audit_by_action"),
+            models.Index(fields=["target", "-id"], name="audit_by_target"),
+        ]
 
     def __str__(self) -> str:
         return f"{self.actor} {self.action} {self.target}"
+
+    def save(self, *args: Any, **kwargs: Any) -> None:
+        raise TypeError("Audit entries are only added, and by jobs.audit alone.")
+
+    def delete(self, *args: Any, **kwargs: Any) -> Any:
+        raise TypeError("Audit entries are never deleted.")
 
 
 class ApiToken(models.Model):

@@ -31,7 +31,7 @@ from jobs.errors import StoreDown
 from jobs.mongodb import clock, durable, now, repeated
 from jobs.registry import Lane
 from jobs.sharing import Shared
-from jobs.states import REQUEUEABLE, WAITING, State, sources
+from jobs.states import ENDED, REQUEUEABLE, WAITING, State, sources
 from jobs.tallies import Changes
 
 C = TypeVar("C", bound="ClaimedJob | End")
@@ -394,26 +394,32 @@ def holdings(ids: Sequence[ObjectId]) -> set[Holding]:
 
 
 @durable
-def requeue(selection: Document, *, limit: int = 0) -> list[Hint]:
+def requeue(selection: Document) -> list[Hint]:
     """Make dead or cancelled jobs pending again, with all their attempts. Returns which."""
-    fresh = {"attempt": 0, "crashes": 0, "finished_at": None, "expire_at": None, "error": None}
-    changes = {"status": State.PENDING, "enqueued_at": NOW, "started_at": None, **fresh}
     guard = _from(State.PENDING, only=REQUEUEABLE)
-    if "status" in selection:
-        guard = {"$and": [guard]}
-    return _move_all({**selection, **guard}, changes, limit=limit)
+    return _move_all({"$and": [selection, guard]}, requeued())
+
+
+def requeued() -> Document:
+    """Return what a requeue changes in a job."""
+    fresh = {"attempt": 0, "crashes": 0, "finished_at": None, "expire_at": None, "error": None}
+    return {"status": State.PENDING, "enqueued_at": NOW, "started_at": None, **fresh}
 
 
 @durable
 def cancel(selection: Document, keep_seconds: float) -> list[Hint]:
     """Stop jobs for good: what waits never runs, what runs is no longer recorded."""
-    changes = {
+    return _move_all({**selection, **_from(State.CANCELLED)}, cancelled(keep_seconds))
+
+
+def cancelled(keep_seconds: float) -> Document:
+    """Return what a cancel changes in a job."""
+    return {
         "status": State.CANCELLED,
         "run_at": None,
         "finished_at": NOW,
         "expire_at": {"$add": [NOW, round(keep_seconds * 1000)]},
     }
-    return _move_all({**selection, **_from(State.CANCELLED)}, changes)
 
 
 @durable
@@ -433,18 +439,57 @@ def _move_all(
     if jobs.find_one(selection, {"_id": 1}) is None:
         return []  # as nearly always: without the cost of a transaction
 
-    def move(session: ClientSession) -> Changes:
+    def move_found(session: ClientSession) -> Changes:
         chosen = jobs.find(selection, counting.PLACE, session=session).sort(order, ASCENDING)
         found[:] = chosen.limit(limit)
-        if found:
-            these = {"_id": {"$in": [document["_id"] for document in found]}}
-            # Without `batch`: whoever claimed them does not find them by it any more.
-            moved: list[Document] = [{"$set": {**changes, "batch": None}}, {"$unset": "uncounted"}]
-            jobs.update_many({**selection, **these}, moved, session=session)
-        return counting.moved(found, changes["status"])
+        return move(found, changes, session)
 
-    counting.counted(move)
+    counting.counted(move_found)
     return [_hint(document) for document in found]
+
+
+def move(documents: Sequence[Document], changes: Document, session: ClientSession) -> Changes:
+    """Move these jobs, which were read in the same transaction. Returns what to count.
+
+    What somebody else moves meanwhile makes the transaction begin again.
+    """
+    if documents:
+        these = {"_id": {"$in": [document["_id"] for document in documents]}}
+        # Without `batch`: whoever claimed them does not find them by it any more.
+        moved: list[Document] = [{"$set": {**changes, "batch": None}}, {"$unset": "uncounted"}]
+        collection("jobs").update_many(these, moved, session=session)
+    return counting.moved(documents, changes["status"])
+
+
+def remove(documents: Sequence[Document], session: ClientSession) -> tuple[int, Changes]:
+    """Delete those of these ended jobs whose ends are all counted. Returns how many, and the count.
+
+    They must have been read in the same transaction.
+    """
+    changes = Changes()
+    counted = counting.not_in_a_receipt(documents, session)
+    for document in counted:
+        counting.left(changes, document)
+    if counted:
+        these = {"_id": {"$in": [document["_id"] for document in counted]}}
+        collection("jobs").delete_many(these, session=session)
+    return len(counted), changes
+
+
+@durable
+def delete(id: ObjectId) -> bool:
+    """Delete one job that has ended. `False`: it has not, or its end is about to be counted."""
+    ended = {"_id": id, "status": {"$in": list(ENDED)}}
+    deleted: list[int] = []
+
+    def remove_it(session: ClientSession) -> Changes:
+        found = list(collection("jobs").find(ended, counting.PLACE, session=session))
+        number, changes = remove(found, session)
+        deleted[:] = [number]
+        return changes
+
+    counting.counted(remove_it)
+    return deleted == [1]
 
 
 @durable
@@ -452,23 +497,18 @@ def expire(limit: int) -> int:
     """Delete jobs whose time to be kept is over, the longest first. Returns how many."""
     jobs = collection("jobs")
     over = {"expire_at": {"$gt": EPOCH, "$lte": now()}}  # the index holds what is after `EPOCH`
-    found: list[Document] = []
+    deleted: list[int] = []
     if jobs.find_one(over, {"_id": 1}) is None:
         return 0
 
-    def delete(session: ClientSession) -> Changes:
+    def delete_over(session: ClientSession) -> Changes:
         chosen = jobs.find(over, counting.PLACE, session=session).sort("expire_at").limit(limit)
-        found[:] = counting.not_in_a_receipt(list(chosen), session)
-        changes = Changes()
-        for document in found:
-            counting.left(changes, document)
-        if found:
-            these = {"_id": {"$in": [document["_id"] for document in found]}}
-            jobs.delete_many(these, session=session)
+        number, changes = remove(list(chosen), session)
+        deleted[:] = [number]
         return changes
 
-    counting.counted(delete)
-    return len(found)
+    counting.counted(delete_over)
+    return deleted[0]
 
 
 @durable
@@ -476,6 +516,13 @@ def status(id: ObjectId) -> str | None:
     """Return a job's state; `None` if there is no such job."""
     found = collection("jobs").find_one({"_id": id}, {"status": 1})
     return str(found["status"]) if found else None
+
+
+@durable
+def unended(ids: Sequence[ObjectId]) -> set[ObjectId]:
+    """Return those of `ids` that exist and have not ended."""
+    going_on = {"_id": {"$in": list(ids)}, "status": {"$nin": list(ENDED)}}
+    return {document["_id"] for document in collection("jobs").find(going_on, {"_id": 1})}
 
 
 @durable
@@ -627,10 +674,3 @@ def counted(what: str) -> int:
     """Return such a number; 0 before it was first added to."""
     found = collection("counters").find_one({"_id": what})
     return int(found["value"]) if found else 0
-
-
-@durable
-def audit(actor: str, action: str, target: str, detail: str) -> None:
-    """Keep what somebody did."""
-    entry = {"at": now(), "actor": actor, "action": action, "target": target, "detail": detail}
-    collection("audit").insert_one(entry)

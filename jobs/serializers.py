@@ -13,7 +13,15 @@ from typing import Annotated, Any, TypeVar
 
 from bson import ObjectId
 from django.conf import settings
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, WithJsonSchema
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    ValidationError,
+    WithJsonSchema,
+)
 
 from jobs.errors import FieldError, InvalidRequest
 from jobs.registry import PRIORITIES, JobType, Priority
@@ -21,12 +29,14 @@ from jobs.requests import Request
 from jobs.selectors import (
     MAX_PAGE_SIZE,
     PAGE_SIZE,
-    FrozenSet,
+    DeadGroup,
     JobFilter,
     Minute,
+    Order,
     Stats,
     WorkerView,
 )
+from jobs.states import Action
 from jobs.tallies import quantile
 
 M = TypeVar("M", bound="Strict")
@@ -77,11 +87,22 @@ def _id(value: Any) -> Any:
 
 Id = Annotated[str, BeforeValidator(_id), Field(description="24 hexadecimal digits.")]
 Json = Annotated[Any, BeforeValidator(finite)]
+
+
+def _zoned(value: datetime) -> datetime:
+    if value.tzinfo is None or not 1970 <= value.year <= 9000:
+        raise ValueError("use a time with its zone, for example 2026-11-24T12:00:00Z")
+    return value
+
+
 Moment = Annotated[
     datetime,
     BeforeValidator(_moment),
     WithJsonSchema({"type": "string", "format": "date-time"}),
 ]
+
+
+ZonedMoment = Annotated[Moment, AfterValidator(_zoned)]
 
 
 # --- what it takes ----------------------------------------------------------------------------
@@ -121,10 +142,35 @@ class Selection(Strict):
     queue: str = ""
 
 
-class Frozen(Strict):
-    """A previewed set of dead letters."""
+class Filter(Strict):
+    """Which jobs; what is left out narrows nothing."""
 
-    token: str = Field(max_length=2000, description="From dead/preview/; good for an hour.")
+    status: str = ""
+    type: str = ""
+    queue: str = ""
+    priority: str = ""
+    tag: str = ""
+    error_type: str = Field("", description="The kind of error of the last attempt.")
+    worker: str = Field("", description="Who holds the job, or held it last.")
+    created_after: ZonedMoment | None = None
+    created_before: ZonedMoment | None = None
+
+    def chosen(self) -> JobFilter:
+        """Return it as the services take it."""
+        return JobFilter(**dict(self))
+
+
+class PreviewRequest(Strict):
+    """What to do to which jobs."""
+
+    action: Action
+    filter: Filter = Filter()
+
+
+class Frozen(Strict):
+    """A previewed set of jobs."""
+
+    token: str = Field(max_length=2000, description="From the preview; good for an hour.")
 
 
 class Parameters(BaseModel):
@@ -149,6 +195,25 @@ class Query(Parameters):
     limit: int = Field(PAGE_SIZE, ge=1, le=MAX_PAGE_SIZE, description="Jobs per page.")
 
 
+class OperationsQuery(BaseModel):
+    """The parameters of the list of operations."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    cursor: str = Field("", max_length=64, description="`next` of the page before.")
+    limit: int = Field(PAGE_SIZE, ge=1, le=MAX_PAGE_SIZE, description="Operations per page.")
+
+
+class JobQuery(BaseModel):
+    """The parameters of one job."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    wait: float = Field(
+        0, ge=0, le=30, description="Hold the answer until the job ends, for so many seconds."
+    )
+
+
 class DeadQuery(Query):
     """The parameters of the list of dead letters."""
 
@@ -163,13 +228,19 @@ class JobsQuery(Query):
     status: str = Field("", description="Jobs in this state.")
     priority: str = Field("", description=f"One of {', '.join(PRIORITIES)}.")
     q: str = Field("", description="An id, a job type or a tag, whole.")
+    tag: str = Field("", description="Jobs that carry this tag.")
+    error_type: str = Field("", description="Jobs whose last attempt failed with such an error.")
+    worker: str = Field("", description="Jobs that this worker holds or held last.")
+    created_after: ZonedMoment | None = Field(None, description="Jobs created then or later.")
+    created_before: ZonedMoment | None = Field(None, description="Jobs created before then.")
+    sort: Order = Field("newest", description="Which come first: `newest` or `oldest`.")
 
     def chosen(self) -> JobFilter:
         """Return them as the selectors take them."""
         return JobFilter(**{name: getattr(self, name) for name in JobFilter.__dataclass_fields__})
 
 
-Q = TypeVar("Q", bound=Parameters)
+Q = TypeVar("Q", bound=BaseModel)
 
 
 def read_query(model: type[Q], query: Mapping[str, list[str]]) -> Q:
@@ -256,22 +327,70 @@ class BulkShape(Shape):
     ids: list[str]
 
 
-class RequeuedShape(Shape):
-    """How many jobs are pending again."""
-
-    requeued: int
-
-
 class PreviewShape(Shape):
-    """What a bulk requeue with this token would take: these dead letters and no later one."""
+    """What an operation with this token would touch: these jobs and no later one."""
 
+    action: str
     count: int
+    by_status: dict[str, int]
     sample: list[JobSummary]
     token: str
+    expires_at: datetime
+
+
+class OperationShape(Shape):
+    """A bulk operation. `skipped`: jobs that had moved on by themselves; `rate`: jobs a second."""
+
+    id: Id
+    action: str
+    filter: dict[str, Any]
+    actor: str
+    state: str = Field(description="running, stopped, completed or failed.")
+    total: int
+    done: int
+    skipped: int
+    rate: float | None
+    error: str | None
+    frozen_at: datetime
+    started_at: datetime
+    updated_at: datetime
+    finished_at: datetime | None
+
+
+class OperationList(Shape):
+    """One page of operations, newest first; `next` as in a page of jobs."""
+
+    results: list[OperationShape]
+    next: str | None
+
+
+class RequeuedShape(Shape):
+    """How many jobs are pending again by now, and the operation that goes on with the others."""
+
+    requeued: int
+    operation: Id
+    state: str
+
+
+class DeadGroupShape(Shape):
+    """Dead letters of one type and queue whose last attempts failed with the same kind of error."""
+
+    type: str
+    queue: str
+    error_type: str
+    count: int
+    newest_at: datetime | None
+    newest_error: str
+
+
+class DeadGroupList(Shape):
+    """The largest groups of dead letters."""
+
+    results: list[DeadGroupShape]
 
     @classmethod
-    def of(cls, frozen: FrozenSet) -> "PreviewShape":
-        return cls.model_validate(frozen)
+    def of(cls, groups: list[DeadGroup]) -> "DeadGroupList":
+        return cls.model_validate({"results": groups})
 
 
 class LaneShape(Shape):

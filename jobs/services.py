@@ -1,6 +1,8 @@
 """Every verb. API, pages, commands and workers change jobs through here and nowhere else."""
 
 import random
+import time
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -10,9 +12,22 @@ from typing import Any
 import structlog
 from bson import ObjectId
 from django.conf import settings
+from django.core import signing
+from pydantic_core import to_jsonable_python
 from redis import Redis
 
-from jobs import backoff, counting, idempotency, lanes, mongodb, registry, repository
+from jobs import (
+    audit,
+    backoff,
+    counting,
+    idempotency,
+    lanes,
+    mongodb,
+    operations,
+    registry,
+    repository,
+    selectors,
+)
 from jobs.claims import ClaimedJob, End, Hint, Holding
 from jobs.counting import Written
 from jobs.errors import (
@@ -22,10 +37,13 @@ from jobs.errors import (
     InvalidRequest,
     NotFound,
     StoreDown,
+    Unstorable,
 )
+from jobs.models import Job
 from jobs.registry import Lane, Options
 from jobs.requests import Request, new_jobs
-from jobs.states import REQUEUEABLE, State, sources
+from jobs.selectors import JobFilter
+from jobs.states import ALLOWED, ENDED, REQUEUEABLE, Action, State, sources
 
 log = structlog.get_logger(__name__)
 
@@ -33,7 +51,11 @@ REPAIR_HEAD = 50  # ids read from the head of a lane
 REPAIR_BATCH = 20_000  # ids pushed into a lane at once: seconds of work, not all of the backlog
 REPAIR_GRACE = timedelta(seconds=1)  # a job may be between its two stores for that long
 PROMOTE_BATCH = 1_000
-BULK_BATCH = 500
+FROZEN_MOST = 500_000  # jobs in one operation: some 10 MB and seconds to preview
+AT_ONCE_SECONDS = 2.0
+SAMPLE = 10  # jobs that a preview shows
+TOKEN_SALT = "operation"  # noqa: S105 - tells our signatures apart
+COUNTED_SECONDS = 2.0  # within which the end of a job is nearly always counted
 COUNT_BATCH = 200  # jobs locked at once: for tens of milliseconds
 EXPIRE_BATCH = 500
 NEW_SECONDS = 1.0  # in which most jobs are claimed
@@ -89,7 +111,9 @@ def accept(requests: Sequence[Request], *, key: str | None = None, scope: str = 
     documents = new_jobs(requests, now)
     ids = [document["_id"] for document in documents]
     named = (
-        idempotency.accepted_request(key, scope, requests, ids, now) if key is not None else None
+        idempotency.accepted_request(key, scope, idempotency.digest(requests), ids, now)
+        if key is not None
+        else None
     )
     for queue in {document["queue"] for document in documents}:
         _know_queue(queue)
@@ -257,7 +281,7 @@ def requeue(id: str, *, actor: str) -> None:
     if not moved:
         raise _refusal(id, State.PENDING, REQUEUEABLE)
     lanes.push(moved)
-    _audit(actor, "requeue", id)
+    audit.record(actor, "requeue", id, after={"status": State.PENDING.value})
 
 
 def cancel(id: str, *, actor: str) -> None:
@@ -267,31 +291,217 @@ def cancel(id: str, *, actor: str) -> None:
     """
     if not repository.cancel({"_id": _job_id(id)}, _retention_seconds()):
         raise _refusal(id, State.CANCELLED, sources(State.CANCELLED))
-    _audit(actor, "cancel", id)
+    audit.record(actor, "cancel", id, after={"status": State.CANCELLED.value})
 
 
-def requeue_dead(selection: Mapping[str, Any], *, actor: str) -> int:
-    """Requeue all dead letters of a selection made by `selectors.frozen_dead`; return how many."""
-    total = 0
-    while moved := repository.requeue({**selection, "status": State.DEAD}, limit=BULK_BATCH):
-        lanes.push(moved)
-        total += len(moved)
-    _audit(actor, "requeue_dead", f"{total} jobs", str(dict(selection)))
-    return total
+def delete(id: str, *, actor: str) -> None:
+    """Delete a job that has ended, and count it out. Raises `NotFound`, `IllegalMove`."""
+    until = time.monotonic() + COUNTED_SECONDS
+    while not repository.delete(_job_id(id)):
+        status = repository.status(_job_id(id))
+        if status is None:
+            raise NotFound(f"There is no job {id}.")
+        if status not in ENDED:
+            ended = ", ".join(sorted(ENDED))
+            raise IllegalMove(f"The job is {status}; only what is {ended} can be deleted.")
+        if time.monotonic() > until:
+            raise IllegalMove("The job has just ended and is being counted: try again in 10 s.")
+        time.sleep(0.1)
+    audit.record(actor, "delete", id)
 
 
 def pause(queue: str, *, actor: str) -> None:
     """Stop handing out a queue's jobs within a second or so; what runs goes on. `NotFound`."""
     if not repository.pause(queue, actor):
         raise NotFound(f"There is no queue {queue!r}.")
-    _audit(actor, "pause", queue)
+    audit.record(actor, "pause", queue, after={"paused": True})
 
 
 def resume(queue: str, *, actor: str) -> None:
     """Hand out a queue's jobs again. Raises `NotFound`."""
     if not repository.resume(queue):
         raise NotFound(f"There is no queue {queue!r}.")
-    _audit(actor, "resume", queue)
+    audit.record(actor, "resume", queue, after={"paused": False})
+
+
+# --- bulk operations --------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Preview:
+    """Jobs as they were at a moment: `token` names exactly these, and no later one."""
+
+    action: str
+    count: int
+    by_status: dict[str, int]
+    sample: list[Job]
+    token: str
+    expires_at: datetime
+
+
+def preview(
+    action: Action,
+    chosen: JobFilter,
+    *,
+    actor: str,
+    queues: Sequence[str] | None = None,
+) -> Preview:
+    """Write down which jobs an action would move now, of these queues, or with `None` of all.
+
+    No job is touched. The token is good for an hour, for this actor alone. Raises `InvalidRequest`
+    for a filter that cannot be, or that finds more than `FROZEN_MOST` jobs.
+    """
+    if chosen.status and chosen.status not in ALLOWED[action]:
+        allowed = ", ".join(ALLOWED[action])
+        raise InvalidRequest(FieldError("status", f"To {action} is possible from: {allowed}."))
+    legal = {"status": {"$in": list(ALLOWED[action])}}
+    matching = {"$and": [selectors.selection(chosen, queues), legal]}
+    found = operations.read_matching(matching, FROZEN_MOST + 1, selectors.QUERY_MILLISECONDS)
+    if len(found) > FROZEN_MOST:
+        fault = f"More than {FROZEN_MOST:,} jobs match. Narrow it, for example by created_before."
+        raise InvalidRequest(FieldError("filter", fault))
+    named = to_jsonable_python({name: value for name, value in vars(chosen).items() if value})
+    scope = {} if queues is None else {"queues": list(queues)}
+    frozen = operations.freeze(action, {**named, **scope}, actor, found)
+    return Preview(
+        action,
+        len(found),
+        dict(Counter(str(job["status"]) for job in found)),
+        selectors.jobs_named([job["_id"] for job in found[: -SAMPLE - 1 : -1]]),
+        signing.dumps({"operation": str(frozen["_id"]), "actor": actor}, salt=TOKEN_SALT),
+        frozen["expire_at"],
+    )
+
+
+@dataclass(frozen=True)
+class Frozen:
+    """What a token names: a previewed operation."""
+
+    id: ObjectId
+    action: str
+
+
+def read_token(token: str, *, actor: str) -> Frozen:
+    """Return what a preview's token names.
+
+    Raises `InvalidRequest` for a token that is altered, over an hour old or another's.
+    """
+    try:
+        named = signing.loads(token, salt=TOKEN_SALT, max_age=operations.PREVIEW_KEPT)
+    except signing.BadSignature:
+        fault = FieldError("token", "Preview again: the token is unknown or over an hour old.")
+        raise InvalidRequest(fault) from None
+    if named["actor"] != actor:
+        raise InvalidRequest(FieldError("token", "Preview yourself: the token is another's."))
+    found = operations.find(ObjectId(named["operation"]))
+    if found is None:
+        raise InvalidRequest(FieldError("token", "Preview again: the frozen set is deleted."))
+    return Frozen(found["_id"], found["action"])
+
+
+@dataclass(frozen=True)
+class Started:
+    """An operation; `replayed`: it had been started before."""
+
+    id: str
+    replayed: bool
+
+
+def start_operation(frozen: Frozen, *, actor: str, key: str | None = None) -> Started:
+    """Start what was previewed; stewards do it in the background, see `operate`.
+
+    Again, it answers the same operation and starts nothing. Raises `IdempotencyConflict` for a key
+    that belongs to another request, `InvalidRequest` for what is no key.
+    """
+    request = None
+    if key is not None:
+        digest = idempotency.digest_of_operation(frozen.id)
+        request = idempotency.accepted_request(key, actor, digest, [frozen.id], mongodb.now())
+    started, earlier = operations.start(frozen.id, request)
+    if earlier and request and earlier["digest"] != request["digest"]:
+        raise IdempotencyConflict(
+            "This idempotency key belongs to another request. Nothing was started: "
+            "use a new key for a new request."
+        )
+    if started:
+        detail = f"{started['action']} {started['total']} jobs: {started['filter'] or 'all'}"
+        audit.record(actor, "operation_start", str(frozen.id), detail=detail)
+    return Started(str(frozen.id), replayed=started is None)
+
+
+def stop_operation(id: str, *, actor: str) -> None:
+    """Stop a running operation after the batch in hand. Raises `NotFound`, `IllegalMove`."""
+    stopped = operations.stop(_operation_id(id))
+    if stopped is None:
+        raise _not_so(id, "stopped", operations.RUNNING)
+    audit.record(actor, "operation_stop", id, detail=_progress(stopped))
+
+
+def resume_operation(id: str, *, actor: str) -> None:
+    """Let an operation go on where it was stopped or failed. Raises `NotFound`, `IllegalMove`."""
+    resumed = operations.resume(_operation_id(id))
+    if resumed is None:
+        raise _not_so(id, "resumed", f"{operations.STOPPED} or {operations.FAILED}")
+    audit.record(actor, "operation_resume", id, detail=_progress(resumed))
+
+
+def _operation_id(id: str) -> ObjectId:
+    if not ObjectId.is_valid(id):
+        raise InvalidRequest(FieldError("id", "An operation's id is 24 hexadecimal digits."))
+    return ObjectId(id)
+
+
+def _not_so(id: str, verb: str, states: str) -> Exception:
+    found = operations.find(_operation_id(id))
+    if found is None or found["state"] == operations.PREVIEWED:
+        return NotFound(f"There is no operation {id}.")
+    return IllegalMove(
+        f"The operation is {found['state']}; only one that is {states} can be {verb}."
+    )
+
+
+def _progress(operation: Mapping[str, Any]) -> str:
+    return (
+        f"{operation['action']}: {operation['done']} of {operation['total']} jobs, "
+        f"{operation['skipped']} had moved on"
+    )
+
+
+def operate() -> int:
+    """Do the next batch of each running operation; return how many jobs that were.
+
+    Safe if two do it, and whoever goes on after a crash goes on where the last batch ended.
+    """
+    return sum(map(_operate, operations.running()))
+
+
+def operate_at_once(id: str) -> None:
+    """Do as much of an operation as can be done in `AT_ONCE_SECONDS`: a small one, all of it."""
+    until = time.monotonic() + AT_ONCE_SECONDS
+    while _operate(ObjectId(id)) and time.monotonic() < until:
+        pass
+
+
+def _operate(id: ObjectId) -> int:
+    moves = operations.moves(_retention_seconds())
+    try:
+        operation, jobs = operations.advance(id, moves)
+    except (LookupError, Unstorable) as error:
+        if failed := operations.fail(id, str(error)):
+            audit.record(
+                failed["actor"], "operation_fail", str(id), detail=f"{_progress(failed)}: {error}"
+            )
+        return 0
+    if operation is None:
+        return 0
+    if operation["action"] == "requeue":
+        lanes.push(jobs)
+    if operation["position"] >= operation["batches"] and (ended := operations.complete(id)):
+        audit.record(ended["actor"], "operation_complete", str(id), detail=_progress(ended))
+    return len(jobs)
+
+
+# --- of one job or queue ----------------------------------------------------------------------
 
 
 def _job_id(id: str) -> ObjectId:
@@ -307,11 +517,6 @@ def _refusal(id: str, target: State, allowed: Iterable[State]) -> Exception:
     verb = "requeued" if target is State.PENDING else "cancelled"
     states = ", ".join(sorted(allowed))
     return IllegalMove(f"The job is {status}; only what is {states} can be {verb}.")
-
-
-def _audit(actor: str, action: str, target: str, detail: str = "") -> None:
-    repository.audit(actor, action, target, detail)
-    log.info(f"job.{action}", target=target, actor=actor)
 
 
 # --- what the steward does --------------------------------------------------------------------

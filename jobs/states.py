@@ -4,7 +4,9 @@ The guards of the MongoDB writes, the diagram in the docs and the exhaustive tes
 from `MOVES`, so an illegal move cannot be written down anywhere else.
 """
 
+from collections.abc import Sequence
 from enum import StrEnum
+from typing import Literal
 
 
 class State(StrEnum):
@@ -33,11 +35,20 @@ MOVES: dict[State, frozenset[State]] = {
 INITIAL = (State.SCHEDULED, State.PENDING)
 WAITING = (State.SCHEDULED, State.RETRYING)  # for a time that MongoDB keeps
 REQUEUEABLE = (State.DEAD, State.CANCELLED)
+ENDED = (State.COMPLETED, State.DEAD, State.CANCELLED)  # nothing happens to it by itself
 
 
 def sources(target: State) -> list[State]:
     """Return the states from which `target` may be entered, in the order of the enum."""
     return [state for state in State if target in MOVES[state]]
+
+
+Action = Literal["requeue", "cancel", "delete"]  # what people do to many jobs at once
+ALLOWED: dict[Action, Sequence[State]] = {
+    "requeue": REQUEUEABLE,
+    "cancel": sources(State.CANCELLED),
+    "delete": ENDED,
+}
 
 
 def diagram() -> str:

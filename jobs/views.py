@@ -28,15 +28,15 @@ from django_htmx.middleware import HtmxDetails
 from jobs import limits, problems, registry, roles, selectors, services
 from jobs.errors import FieldError, IllegalMove, InvalidRequest, NotFound, RateLimited
 from jobs.forms import JobForm
-from jobs.models import Job
+from jobs.models import Job, Operation
 from jobs.registry import Lane
 from jobs.selectors import JobFilter, LaneDepth, Stats, WorkerView
-from jobs.states import MOVES, REQUEUEABLE, State, sources
+from jobs.states import ENDED, MOVES, REQUEUEABLE, State, sources
 
 NEWEST_ROWS = 10
 DEAD_ROWS = 5
-FINAL = frozenset({State.COMPLETED, State.DEAD, State.CANCELLED})
 READ = ("GET", "HEAD")
+FILTERS = ("status", "type", "queue", "priority", "q")
 
 
 class Request(HttpRequest):
@@ -59,7 +59,7 @@ class LoginPage(LoginView):
 # --- the door, the shell and its live part ----------------------------------------------------
 
 
-def page(right: roles.Action = "view", methods: tuple[str, ...] = READ) -> Callable[[View], View]:
+def page(right: roles.Right, methods: tuple[str, ...] = READ) -> Callable[[View], View]:
     """The door of every page: who may enter, by which method, and what each error means here."""
 
     def decorate(view: View) -> View:
@@ -113,15 +113,14 @@ def live(
     shown = {
         **context,
         "here": name,
-        "may_operate": roles.may(request.user, "operate"),
+        "rights": roles.rights_of(request.user),
         "stats": selectors.stats(),
     }
     part = render_to_string(f"live/{name}.html", shown, request)
     rev = hashlib.blake2b(part.encode(), digest_size=8).hexdigest()
     shown |= {"part": part, "rev": rev}
     if not request.htmx or request.htmx.history_restore_request:
-        shown |= {"polls": polls, "may_administer": roles.may(request.user, "administer")}
-        return render(request, f"pages/{name}.html", shown, status=status)
+        return render(request, f"pages/{name}.html", shown | {"polls": polls}, status=status)
     if not polls:
         return HttpResponseStopPolling(render_to_string("parts/live.html", shown, request))
     if request.GET.get("rev") == rev:
@@ -133,11 +132,8 @@ def shell(
     request: Request, name: str, context: Mapping[str, Any], *, status: int = 200
 ) -> HttpResponse:
     """Answer with a page that has no live part."""
-    rights = {
-        "may_operate": roles.may(request.user, "operate"),
-        "may_administer": roles.may(request.user, "administer"),
-    }
-    shown = {"here": name, "stats": selectors.stats(), **rights, **context}
+    rights = roles.rights_of(request.user)
+    shown = {"here": name, "stats": selectors.stats(), "rights": rights, **context}
     return render(request, f"pages/{name}.html", shown, status=status)
 
 
@@ -220,7 +216,7 @@ def _bars(lanes: list[LaneDepth]) -> list[Bar]:
     ]
 
 
-@page()
+@page("view")
 def overview(request: Request) -> HttpResponse:
     stats = selectors.stats()
     workers = selectors.workers(ended=False)
@@ -242,12 +238,12 @@ def overview(request: Request) -> HttpResponse:
 # --- jobs -------------------------------------------------------------------------------------
 
 
-@page()
+@page("view")
 def jobs(request: Request) -> HttpResponse:
     return _list(request, "jobs", _chosen(request))
 
 
-@page()
+@page("view")
 def dead(request: Request) -> HttpResponse:
     chosen = JobFilter(
         status=State.DEAD, type=request.GET.get("type", ""), queue=request.GET.get("queue", "")
@@ -256,8 +252,8 @@ def dead(request: Request) -> HttpResponse:
 
 
 def _chosen(request: Request) -> JobFilter:
-    asked = {name: request.GET.get(name, "").strip() for name in JobFilter.__dataclass_fields__}
-    return JobFilter(**asked)
+    given = {name: request.GET.get(name, "").strip() for name in FILTERS}
+    return JobFilter(**given)  # type: ignore[arg-type]  # none of these is a date
 
 
 def _list(request: Request, name: str, chosen: JobFilter) -> HttpResponse:
@@ -291,7 +287,7 @@ def _found(
     return found, newer, ()
 
 
-@page()
+@page("view")
 def job(request: Request, id: str) -> HttpResponse:
     found = _job(id)
     held_by = {attempt.worker for attempt in found.attempts} | {found.worker}
@@ -303,7 +299,7 @@ def job(request: Request, id: str) -> HttpResponse:
         "can_cancel": State.CANCELLED in MOVES[State(found.status)],
         "api_url": request.build_absolute_uri(f"/api/v1/jobs/{found.id}/"),
     }
-    return live(request, "job", context, polls=found.status not in FINAL)
+    return live(request, "job", context, polls=found.status not in ENDED)
 
 
 def _job(id: str) -> Job:
@@ -314,7 +310,7 @@ def _job(id: str) -> Job:
         raise Http404(f"There is no job {id}: {error.errors[0].message}") from error
 
 
-@page("operate", ("POST",))
+@page("retry", ("POST",))
 def job_requeue(request: Request, id: str) -> HttpResponse:
     def change() -> str:
         services.requeue(id, actor=request.user.get_username())
@@ -323,7 +319,7 @@ def job_requeue(request: Request, id: str) -> HttpResponse:
     return act(request, change, _job_url(id))
 
 
-@page("operate", (*READ, "POST"))
+@page("cancel", (*READ, "POST"))
 def job_cancel(request: Request, id: str) -> HttpResponse:
     """Ask first: a cancelled job does not run. One that is dead is discarded by it."""
     if request.method in READ:
@@ -349,7 +345,7 @@ def _job_url(id: str) -> str:
 # --- submit -----------------------------------------------------------------------------------
 
 
-@page("operate", (*READ, "POST"))
+@page("submit", (*READ, "POST"))
 def job_new(request: Request) -> HttpResponse:
     asked = request.POST if request.method == "POST" else request.GET
     types = selectors.job_types()
@@ -388,27 +384,28 @@ def _submitted(form: JobForm, user: User) -> str | None:
 # --- dead letters -----------------------------------------------------------------------------
 
 
-@page("operate", ("POST",))
+@page("bulk", ("POST",))
 def dead_preview(request: Request) -> HttpResponse:
     """Step one: which dead letters these are, now. The token names them and no later one."""
     chosen = {name: request.POST.get(name, "") for name in ("type", "queue")}
-    frozen = selectors.preview_dead(**chosen)
+    actor = request.user.get_username()
+    dead = JobFilter(status=State.DEAD, type=chosen["type"], queue=chosen["queue"])
+    frozen = services.preview("requeue", dead, actor=actor)
     return shell(request, "dead_preview", {"frozen": frozen, "chosen": chosen})
 
 
-@page("operate", ("POST",))
+@page("bulk", ("POST",))
 def dead_requeue(request: Request) -> HttpResponse:
     """Step two, by the token of step one; or the ticked ones, which are named one by one."""
     token = request.POST.get("token")
     ids = request.POST.getlist("id")[: selectors.MAX_PAGE_SIZE]
     actor = request.user.get_username()
-
-    def change() -> str:
-        if token is not None:
-            return _said(services.requeue_dead(selectors.frozen_dead(token), actor=actor))
-        return _requeue_ticked(ids, actor)
-
-    return act(request, change, "dead")
+    if token is not None:
+        frozen = services.read_token(token, actor=actor)
+        if frozen.action != "requeue":
+            raise InvalidRequest(FieldError("token", "It was not made for a requeue."))
+        return redirect("operation", id=services.start_operation(frozen, actor=actor).id)
+    return act(request, lambda: _requeue_ticked(ids, actor), "dead")
 
 
 def _requeue_ticked(ids: list[str], actor: str) -> str:
@@ -428,10 +425,54 @@ def _said(count: int) -> str:
     return f"{count:,} job{' is' if count == 1 else 's are'} pending again."
 
 
-# --- queues, workers, the audit ---------------------------------------------------------------
+# --- bulk operations --------------------------------------------------------------------------
 
 
 @page()
+def operations(request: Request) -> HttpResponse:
+    cursor = request.GET.get("cursor", "")
+    found = selectors.operations(cursor=cursor)
+    return live(request, "operations", {"page": found}, polls=not cursor)
+
+
+@page()
+def operation(request: Request, id: str) -> HttpResponse:
+    found = _operation(id)
+    return live(request, "operation", {"operation": found}, polls=found.finished_at is None)
+
+
+def _operation(id: str) -> Operation:
+    try:
+        return selectors.operation(id)
+    except InvalidRequest as error:
+        raise Http404(f"There is no operation {id}: {error.errors[0].message}") from error
+
+
+@page("bulk", ("POST",))
+def operation_stop(request: Request, id: str) -> HttpResponse:
+    def change() -> str:
+        services.stop_operation(id, actor=request.user.get_username())
+        return "The operation is stopped. What it did stays done; it can go on later."
+
+    return act(request, change, resolve_url("operation", id=id))
+
+
+@page("bulk", ("POST",))
+def operation_resume(request: Request, id: str) -> HttpResponse:
+    if _operation(id).action == "delete" and not roles.may(request.user, "delete"):
+        raise PermissionDenied
+
+    def change() -> str:
+        services.resume_operation(id, actor=request.user.get_username())
+        return "The operation goes on where it was."
+
+    return act(request, change, resolve_url("operation", id=id))
+
+
+# --- queues, workers, the audit ---------------------------------------------------------------
+
+
+@page("view")
 def queues(request: Request) -> HttpResponse:
     bars = _bars(selectors.stats().lanes)
     lanes = {
@@ -440,7 +481,7 @@ def queues(request: Request) -> HttpResponse:
     return live(request, "queues", {"lanes": lanes})
 
 
-@page("operate", ("POST",))
+@page("pause_queue", ("POST",))
 def queue_pause(request: Request, name: str) -> HttpResponse:
     def change() -> str:
         services.pause(name, actor=request.user.get_username())
@@ -449,7 +490,7 @@ def queue_pause(request: Request, name: str) -> HttpResponse:
     return act(request, change, "queues")
 
 
-@page("operate", ("POST",))
+@page("pause_queue", ("POST",))
 def queue_resume(request: Request, name: str) -> HttpResponse:
     def change() -> str:
         services.resume(name, actor=request.user.get_username())
@@ -458,11 +499,11 @@ def queue_resume(request: Request, name: str) -> HttpResponse:
     return act(request, change, "queues")
 
 
-@page()
+@page("view")
 def workers(request: Request) -> HttpResponse:
     return live(request, "workers", {"workers": selectors.workers()})
 
 
-@page("administer")
+@page("view_audit")
 def audit(request: Request) -> HttpResponse:
     return live(request, "audit", {"entries": selectors.audit()})

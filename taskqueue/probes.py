@@ -1,9 +1,9 @@
 """Three addresses for machines: does the process live, can it serve, what are the numbers."""
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from importlib.metadata import PackageNotFoundError, version
-from typing import Any
+from typing import Any, ClassVar
 
 import pymongo
 import structlog
@@ -25,6 +25,7 @@ from rest_framework.views import APIView
 
 from jobs import clients, selectors
 from jobs.models import Job
+from jobs.roles import Right
 
 log = structlog.get_logger(__name__)
 PING_SECONDS = 1.5
@@ -158,6 +159,7 @@ class Metrics(APIView):
     """
 
     renderer_classes = [MetricsRenderer]
+    rights: ClassVar[Mapping[str, Right]] = {"get": "view"}
 
     def get_permissions(self) -> list[Any]:
         return [] if settings.METRICS_OPEN else super().get_permissions()

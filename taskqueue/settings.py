@@ -199,6 +199,7 @@ MIDDLEWARE = [
     # The outermost: files, redirects and errors get these headers too.
     "csp.middleware.CSPMiddleware",
     "jobs.middleware.HeadersMiddleware",
+    "jobs.middleware.OriginMiddleware",
     "django.middleware.security.SecurityMiddleware",
     "whitenoise.middleware.WhiteNoiseMiddleware",
     "django.contrib.sessions.middleware.SessionMiddleware",
@@ -298,6 +299,7 @@ RATE_LIMIT_WRITE = env_int("RATE_LIMIT_WRITE", 1200)
 RATE_LIMIT_UNKNOWN = env_int("RATE_LIMIT_UNKNOWN", 60)  # for each address, without a valid token
 
 # --- API --------------------------------------------------------------------------------------
+WAITERS = env_int("WAITERS", 2)  # requests of a process that may hold a thread with ?wait=
 REST_FRAMEWORK = {
     "DEFAULT_AUTHENTICATION_CLASSES": [
         "jobs.authentication.ApiTokenAuthentication",
@@ -321,6 +323,11 @@ SPECTACULAR_SETTINGS = {
     "SWAGGER_UI_DIST": "SIDECAR",
     "SWAGGER_UI_FAVICON_HREF": "SIDECAR",
     "REDOC_DIST": "SIDECAR",
+    "SCHEMA_PATH_PREFIX": "/api/v1",
+    "POSTPROCESSING_HOOKS": [
+        "drf_spectacular.hooks.postprocess_schema_enums",
+        "jobs.schema.describe_payloads",
+    ],
 }
 
 METRICS_OPEN = env_bool("METRICS_OPEN", False)

@@ -23,7 +23,7 @@ from django.contrib.contenttypes.models import ContentType
 from django.contrib.sessions.models import Session
 from django.db import connection, connections
 
-from jobs import clients, counting, selectors, services
+from jobs import audit, clients, counting, selectors, services
 from taskqueue import embedded
 
 _running = ExitStack()
@@ -110,6 +110,7 @@ def stores(database: str) -> Iterator[str]:
         connection.database[collection].delete_many({})
     services._know_queue.cache_clear()
     selectors.forget_stats()
+    audit.refusals.forget()
     yield database
     redis = clients.redis()
     if keys := list(redis.scan_iter(f"{prefix}:*", count=1000)):

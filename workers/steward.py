@@ -26,6 +26,7 @@ LEADER_SECONDS = 12.0  # a leader silent for two heartbeats is passed over
 SPARE = 10  # times less often others do the leader's chores: it may be cut off from Redis, or hang
 JUMP_SECONDS = 2.0  # by how much MongoDB's clock may disagree with ours about a heartbeat's time
 REPAIR_SECONDS = 1.0
+OPERATE_SECONDS = 0.1  # between two batches of bulk operations: everybody else comes first
 PROMOTE_SECONDS = 0.2
 PROMOTE_PASS_SECONDS = 2.0
 COUNT_SECONDS = 2.0
@@ -95,6 +96,7 @@ class Steward:
             Chore("promote", PROMOTE_SECONDS, self.promote, for_all=True),
             Chore("count", COUNT_SECONDS, self.count, for_all=True),
             Chore("expire", EXPIRE_SECONDS, self.expire, for_all=True),
+            Chore("operate", OPERATE_SECONDS, services.operate, for_all=True),
             Chore("repair", REPAIR_SECONDS, self.repair, for_all=True),
             Chore("reap", REAP_SECONDS, self.reap, for_all=True),
             Chore("moved_on", MOVED_ON_SECONDS, self.tell_moved_on),

@@ -9,6 +9,7 @@ from django import template
 from django.http import QueryDict
 
 from jobs.models import Attempt, Job
+from jobs.roles import CHANGING
 
 register = template.Library()
 
@@ -28,8 +29,20 @@ OUTCOME_ICONS = {
     "crashed": "triangle-alert",
     "lost": "triangle-alert",
 }
+OPERATION_ICONS = {
+    "running": "loader",
+    "stopped": "pause",
+    "completed": "circle-check",
+    "failed": "triangle-alert",
+}
 WORKER_ICONS = {"live": "radio", "lost": "triangle-alert", "ended": "ban"}
 SECONDS = (("d", 86400), ("h", 3600), ("m", 60))
+
+
+@register.filter
+def may_change(rights: frozenset[str]) -> bool:
+    """Whether these rights allow any change."""
+    return not CHANGING.isdisjoint(rights)
 
 
 @register.inclusion_tag("parts/icon.html")
@@ -54,6 +67,12 @@ def outcome(name: str) -> dict[str, str]:
 def worker_state(name: str) -> dict[str, str]:
     """A worker's state: icon, colour and word."""
     return {"name": name, "icon_name": WORKER_ICONS.get(name, "info")}
+
+
+@register.inclusion_tag("parts/state.html")
+def operation_state(name: str) -> dict[str, str]:
+    """Where a bulk operation is: icon, colour and word."""
+    return {"name": name, "icon_name": OPERATION_ICONS.get(name, "info")}
 
 
 @register.inclusion_tag("parts/when.html")

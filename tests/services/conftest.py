@@ -6,9 +6,10 @@ import pytest
 from bson import ObjectId
 from redis import Redis
 
-from jobs import job, mongodb, registry, repository, services
+from jobs import job, mongodb, registry, repository, selectors, services
 from jobs.claims import ClaimedJob
 from jobs.clients import Document, blocking_redis, collection
+from jobs.selectors import JobFilter
 from jobs.states import State
 
 WORKER = ObjectId()
@@ -72,3 +73,13 @@ def in_state(state: State, *, worker: ObjectId = WORKER) -> ClaimedJob:
     collection("jobs").update_one({"_id": id}, {"$set": changes})
     document = stored(id)
     return repository._claimed(document)
+
+
+def requeue_dead() -> int:
+    """Requeue all dead letters as an operation, and return how many that were."""
+    frozen = services.preview("requeue", JobFilter(status="dead"), actor="ada")
+    token = services.read_token(frozen.token, actor="ada")
+    started = services.start_operation(token, actor="ada")
+    while services.operate():
+        pass
+    return selectors.operation(started.id).done

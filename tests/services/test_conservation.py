@@ -12,7 +12,7 @@ from jobs.claims import Hint
 from jobs.clients import collection
 from jobs.registry import Lane
 from jobs.states import State
-from tests.services.conftest import WORKER, stored
+from tests.services.conftest import WORKER, requeue_dead, stored
 from tests.services.test_reap import register
 
 MEDIUM = Lane("default", "medium")
@@ -146,7 +146,7 @@ def test_a_busy_system_has_no_violation(claim, redis_client):
             if end is services.crash:
                 lanes.push_at_head(repository.hints([job.id]))
         services.give_back(WORKER, jobs[3:])
-        services.requeue_dead({}, actor="ada")
+        requeue_dead()
         services.requeue(ids[0], actor="ada")
         services.promote()
         services.repair("default")

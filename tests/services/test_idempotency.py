@@ -108,7 +108,9 @@ def test_a_caller_is_not_held_while_the_key_is_held_by_another(
 ) -> None:
     monkeypatch.setattr(repository, "INSERT_SECONDS", 0.2)
     with clients.mongo().client.start_session() as session, session.start_transaction():
-        held = idempotency.accepted_request("k", "", ONE, [ObjectId()], mongodb.now())
+        held = idempotency.accepted_request(
+            "k", "", idempotency.digest(ONE), [ObjectId()], mongodb.now()
+        )
         collection("requests").insert_one(held, session=session)
         started = time.monotonic()
         with pytest.raises(StoreDown):

@@ -41,7 +41,7 @@ from jobs.registry import PRIORITIES
 from jobs.requests import Request
 from jobs.services import Execution
 from jobs.states import WAITING, State
-from tests.services.conftest import in_state, stored
+from tests.services.conftest import in_state, requeue_dead, stored
 from tests.services.model import Expected, Held, Recorded, check_new, check_state, check_step
 
 EXAMPLES = int(os.environ.get("CHAOS_EXAMPLES", "30"))
@@ -221,8 +221,8 @@ class Queue(RuleBasedStateMachine):
     @rule()
     def operator_requeues_all_dead_letters(self) -> None:
         dead = [job for job in self.expected.values() if job.status is State.DEAD]
-        assert services.requeue_dead({}, actor="operator") == len(dead)
-        self.audited += 1
+        assert requeue_dead() == len(dead)
+        self.audited += 2
         for job in dead:
             job.requeued()
 

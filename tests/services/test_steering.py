@@ -48,32 +48,6 @@ def test_two_operators_who_requeue_the_same_job_do_it_once(claim):
     assert len(claim()) == 1
 
 
-def test_a_bulk_requeue_takes_exactly_the_previewed_set():
-    frozen = [in_state(State.DEAD) for _ in range(3)]
-    other = in_state(State.DEAD)
-    now = services.mongodb.now()
-    collection("jobs").update_many({}, {"$set": {"finished_at": now}})
-    collection("jobs").update_one({"_id": other.id}, {"$set": {"type": "urgent"}})
-    preview = selectors.preview_dead(type="echo")
-    assert (preview.count, len(preview.sample)) == (3, 3)
-    late = in_state(State.DEAD)
-    collection("jobs").update_one(
-        {"_id": late.id}, {"$set": {"finished_at": services.mongodb.now()}}
-    )
-    selection = selectors.frozen_dead(preview.token)
-    assert services.requeue_dead(selection, actor="ada") == 3
-    assert services.requeue_dead(selection, actor="ada") == 0
-    assert {stored(job.id)["status"] for job in frozen} == {"pending"}
-    assert {stored(job.id)["status"] for job in (other, late)} == {"dead"}
-
-
-def test_a_forged_or_changed_token_is_refused():
-    token = selectors.preview_dead().token
-    for bad in ("", "x", token[:-2], token.replace(":", ";", 1)):
-        with pytest.raises(InvalidRequest):
-            selectors.frozen_dead(bad)
-
-
 def test_a_queue_is_paused_by_somebody_and_resumed():
     services.enqueue("echo", {})
     services.pause("default", actor="ada")

@@ -22,7 +22,7 @@ from jobs.registry import Lane
 from jobs.requests import Request
 from jobs.states import State
 from jobs.tallies import Changes, bucket, quantile
-from tests.services.conftest import WORKER, in_state, stored
+from tests.services.conftest import WORKER, in_state, requeue_dead, stored
 
 MEDIUM = Lane("default", "medium")
 HOUR = timedelta(hours=1)
@@ -160,7 +160,7 @@ def test_a_due_job_and_a_dead_one_come_back(claim):
     )
     assert services.promote() == 1
     check(dead=2, pending=1)
-    assert services.requeue_dead({}, actor="ada") == 2
+    assert requeue_dead() == 2
     check(pending=3)
 
 

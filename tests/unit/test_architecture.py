@@ -9,13 +9,15 @@ import pytest
 ROOT = Path(__file__).parents[2]
 PACKAGES = ["taskqueue", "workers", "jobs"]  # an arrow may only point to the right
 FLOOR = {"states", "backoff", "errors", "registry", "context"}
-STORES = {"clients", "mongodb", "claims", "counting", "repository", "sweeps", "lanes"}
-RULES = {"services", "selectors", "requests", "idempotency", "conservation"}
+STORES = {"clients", "mongodb", "claims", "counting", "repository", "sweeps", "lanes"} | {
+    "operations"
+}
+RULES = {"services", "selectors", "requests", "idempotency", "conservation", "audit"}
 DOORS = {"api", "views", "forms", "serializers", "admin"}
 DRIVERS = {
     "pymongo": {
         *("jobs.clients", "jobs.mongodb", "jobs.counting", "jobs.repository", "jobs.sweeps"),
-        *("jobs.indexes", "jobs.problems"),
+        *("jobs.indexes", "jobs.operations", "jobs.problems", "jobs.audit"),
     },
     "redis": {"jobs.clients", "jobs.lanes", "jobs.services"},
 }

@@ -29,6 +29,7 @@ class Api:
 
     def __init__(self, who: User | None = None) -> None:
         headers = {"Authorization": f"Token {issue_token(who)}"} if who else {}
+        self.name = who.get_username() if who else ""
         self.client = Client(raise_request_exception=True, headers=headers)
 
     def get(self, path: str, **query: Any) -> HttpResponse:
@@ -38,6 +39,9 @@ class Api:
         data = body if isinstance(body, bytes | str) else json.dumps({} if body is None else body)
         extra = {"content_type": "application/json", **extra}
         return self.client.post(f"/api/v1/{path}", data, **extra)
+
+    def delete(self, path: str) -> HttpResponse:
+        return self.client.delete(f"/api/v1/{path}")
 
 
 def api(role: str | None = "operator") -> Api:

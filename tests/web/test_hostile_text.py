@@ -11,7 +11,7 @@ from django.contrib.contenttypes.models import ContentType
 from django.core.files.storage import default_storage
 from playwright.sync_api import Browser, BrowserContext, Page, expect
 
-from jobs import reports, selectors, services
+from jobs import audit, reports, selectors, services
 from jobs.clients import collection
 from jobs.models import ApiToken, Job
 from tests.hostile import STRINGS
@@ -120,7 +120,7 @@ def test_hostile_names_of_people_and_queues_are_only_text(watched: Watched, line
         LogEntry.objects.create(
             user=olga, content_type=kind, object_id="1", object_repr=text[:200], action_flag=CHANGE
         )
-        services._audit(text, "requeue", text, text)
+        audit.record(text, "requeue", text, detail=text)
         name = text.replace("/", "")
         collection("queues").insert_one({"_id": name, "paused_at": None, "paused_by": text})
     for path in ("/queues/", "/audit/"):

@@ -4,7 +4,7 @@ import re
 
 from django.test import Client
 
-from jobs import selectors
+from jobs import selectors, services
 from jobs.models import AuditEntry
 from tests.web.conftest import Line
 
@@ -40,15 +40,20 @@ def test_bulk_takes_what_was_shown_and_nothing_later(operator: Client, line: Lin
     token = _token(operator)
     later = line.dead()
     answer = operator.post("/dead/requeue/", {"token": token}, follow=True)
-    assert "3 jobs are pending again." in answer.content.decode()
+    assert "Requeue 3 jobs" in answer.content.decode()
+    assert services.operate() == 3
+    address = answer.redirect_chain[-1][0]
+    assert "3 of 3" in operator.get(address).content.decode()
     assert {selectors.job(id).status for id in shown} == {"pending"}
     assert selectors.job(later).status == "dead"
-    assert AuditEntry.objects.get().action == "requeue_dead"
+    actions = {entry.action for entry in AuditEntry.objects.all()}
+    assert actions == {"operation_start", "operation_complete"}
 
 
 def test_bulk_keeps_to_its_filter(operator: Client, line: Line) -> None:
     mail, other = line.dead(queue="mail"), line.dead()
     operator.post("/dead/requeue/", {"token": _token(operator, queue="mail")})
+    services.operate()
     assert selectors.job(mail).status == "pending"
     assert selectors.job(other).status == "dead"
 

@@ -1,0 +1,272 @@
+"""Bulk operations as MongoDB holds them: what a preview froze, and how far the work has come.
+
+A preview writes down which jobs it saw, and of each a stamp that every move of a job changes. What
+arrives later is not written down; what left and came back has another stamp. A batch is moved,
+counted and marked as done in one transaction, so whoever goes on after a crash goes on exactly
+there. How and why: docs/decisions/0017-bulk-operations.md.
+"""
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from datetime import datetime, timedelta
+from hashlib import blake2b
+from typing import Any
+
+from bson import ObjectId
+from pymongo import ASCENDING, DESCENDING, ReturnDocument
+from pymongo.client_session import ClientSession
+from pymongo.errors import DuplicateKeyError
+
+from jobs import counting, repository
+from jobs.claims import Hint
+from jobs.clients import DURABLE, Document, collection, mongo
+from jobs.mongodb import clock, durable, repeated, store_errors
+from jobs.tallies import Changes
+
+BATCH = 200  # jobs moved at once: some tens of milliseconds, in which nobody else can move them
+PREVIEW_KEPT = timedelta(hours=1)
+KEPT = timedelta(days=30)  # from its start on
+PREVIEWED, RUNNING, STOPPED = "previewed", "running", "stopped"
+COMPLETED, FAILED = "completed", "failed"
+STATES = (PREVIEWED, RUNNING, STOPPED, COMPLETED, FAILED)
+
+_STAMPED = ("status", "claim", "enqueued_at", "finished_at")
+_READ = {**counting.PLACE, **dict.fromkeys(_STAMPED, 1)}
+
+
+def stamp(document: Mapping[str, Any]) -> int:
+    """Return a number that every move of a job changes, to be kept beside its id."""
+    facts = repr([document.get(name) for name in _STAMPED])
+    return int.from_bytes(blake2b(facts.encode(), digest_size=8).digest(), signed=True)
+
+
+# --- what a preview freezes -------------------------------------------------------------------
+
+
+@repeated
+def read_matching(selection: Document, most: int, milliseconds: int) -> list[Document]:
+    """Return the jobs of a selection at one instant, the oldest first, at most that many."""
+    with mongo().client.start_session(snapshot=True) as session:
+        found = collection("jobs").find(selection, dict.fromkeys(_STAMPED, 1), session=session)
+        return list(found.sort("_id", ASCENDING).limit(most).max_time_ms(milliseconds))
+
+
+def freeze(
+    action: str, chosen: Mapping[str, Any], actor: str, jobs: Sequence[Document]
+) -> Document:
+    """Write down these jobs as those that an operation may touch, and return the operation."""
+    with store_errors():
+        now = clock.now()
+        id = ObjectId()
+        batches = [_frozen(id, number, part, now) for number, part in enumerate(_parts(jobs))]
+        if batches:
+            collection("frozen_batches").insert_many(batches, ordered=False)
+        operation = _previewed(id, action, chosen, actor, len(jobs), len(batches), now)
+        collection("operations").insert_one(operation)
+        return operation
+
+
+def _parts(jobs: Sequence[Document]) -> Iterable[Sequence[Document]]:
+    return (jobs[start : start + BATCH] for start in range(0, len(jobs), BATCH))
+
+
+def _frozen(operation: ObjectId, number: int, jobs: Sequence[Document], now: datetime) -> Document:
+    return {
+        "_id": f"{operation}.{number}",
+        "ids": [job["_id"] for job in jobs],
+        "stamps": [stamp(job) for job in jobs],
+        "expire_at": now + PREVIEW_KEPT,
+    }
+
+
+def _previewed(
+    id: ObjectId,
+    action: str,
+    chosen: Mapping[str, Any],
+    actor: str,
+    total: int,
+    batches: int,
+    now: datetime,
+) -> Document:
+    return {
+        "_id": id,
+        "action": action,
+        "filter": dict(chosen),
+        "actor": actor,
+        "state": PREVIEWED,
+        "total": total,
+        "batches": batches,
+        "position": 0,
+        "done": 0,
+        "skipped": 0,
+        "error": None,
+        "frozen_at": now,
+        "started_at": None,
+        "resumed_at": None,
+        "resumed_from": 0,
+        "updated_at": now,
+        "finished_at": None,
+        "expire_at": now + PREVIEW_KEPT,
+    }
+
+
+# --- starting, stopping, going on -------------------------------------------------------------
+
+
+@durable
+def start(id: ObjectId, request: Document | None = None) -> tuple[Document | None, Document | None]:
+    """Start a previewed operation, together with the `request` that asked for it.
+
+    Returns the operation if it was started now, and the earlier request of the same name if there
+    was one: then nothing was started.
+    """
+    now = clock.now()
+    keep = {"$set": {"expire_at": now + KEPT}}
+    collection("frozen_batches").update_many(_batches_of(id), keep)
+    fresh = {"state": RUNNING, "started_at": now, "resumed_at": now, "updated_at": now}
+
+    def begin(session: ClientSession) -> Document | None:
+        if request:
+            collection("requests").insert_one(request, session=session)
+        return _change(id, [PREVIEWED], {**fresh, "expire_at": now + KEPT}, session)
+
+    try:
+        with mongo().client.start_session() as session:
+            return session.with_transaction(begin, write_concern=DURABLE), None
+    except DuplicateKeyError:
+        return None, collection("requests").find_one({"_id": request and request["_id"]})
+
+
+def _batches_of(id: ObjectId) -> Document:
+    return {"_id": {"$gte": f"{id}.", "$lt": f"{id}/"}}  # "/" comes after "."
+
+
+def _change(
+    id: ObjectId, states: Sequence[str], fields: Document, session: ClientSession | None = None
+) -> Document | None:
+    """Change an operation that is in one of these states; return it, or `None`: it is not."""
+    guard = {"_id": id, "state": {"$in": list(states)}}
+    after = ReturnDocument.AFTER
+    found: Document | None = collection("operations").find_one_and_update(
+        guard, {"$set": fields}, return_document=after, session=session
+    )
+    return found
+
+
+@durable
+def stop(id: ObjectId) -> Document | None:
+    """Stop one that runs, after the batch in hand. `None`: it does not run."""
+    return _change(id, [RUNNING], {"state": STOPPED, "updated_at": clock.now()})
+
+
+@durable
+def resume(id: ObjectId) -> Document | None:
+    """Let one go on that was stopped or failed. `None`: it is neither."""
+    now = clock.now()
+    guard = {"_id": id, "state": {"$in": [STOPPED, FAILED]}}
+    again = {"state": RUNNING, "error": None, "resumed_at": now, "updated_at": now}
+    gone_by = {"resumed_from": {"$add": ["$done", "$skipped"]}}
+    found: Document | None = collection("operations").find_one_and_update(
+        guard, [{"$set": {**again, **gone_by}}], return_document=ReturnDocument.AFTER
+    )
+    return found
+
+
+@durable
+def fail(id: ObjectId, error: str) -> Document | None:
+    """Stop one that cannot go on. `None`: it does not run."""
+    return _change(id, [RUNNING], {"state": FAILED, "error": error, "updated_at": clock.now()})
+
+
+@durable
+def complete(id: ObjectId) -> Document | None:
+    """End one whose batches are all done, and forget them. `None`: somebody else was first."""
+    now = clock.now()
+    ended = _change(id, [RUNNING], {"state": COMPLETED, "finished_at": now, "updated_at": now})
+    if ended:
+        collection("frozen_batches").delete_many(_batches_of(id))
+    return ended
+
+
+# --- the work ---------------------------------------------------------------------------------
+
+Move = Callable[[Sequence[Document], ClientSession], tuple[int, Changes]]
+
+
+def moves(keep_seconds: float) -> dict[str, Move]:
+    """Return what each action does to jobs in a transaction: how many it moved, and the counts."""
+
+    def requeue(jobs: Sequence[Document], session: ClientSession) -> tuple[int, Changes]:
+        return len(jobs), repository.move(jobs, repository.requeued(), session)
+
+    def cancel(jobs: Sequence[Document], session: ClientSession) -> tuple[int, Changes]:
+        return len(jobs), repository.move(jobs, repository.cancelled(keep_seconds), session)
+
+    return {"requeue": requeue, "cancel": cancel, "delete": repository.remove}
+
+
+@durable
+def advance(id: ObjectId, moves: Mapping[str, Move]) -> tuple[Document | None, list[Hint]]:
+    """Do the next batch of a running operation. Returns it as it is then, and who was in the batch.
+
+    `None`: it does not run any more.
+    """
+    moved: list[Hint] = []
+    after: list[Document] = []
+
+    def batch(session: ClientSession) -> Changes:
+        moved.clear()
+        after.clear()
+        operations = collection("operations")
+        running = operations.find_one({"_id": id, "state": RUNNING}, session=session)
+        if running is None:
+            return Changes()
+        after.append(running)
+        if running["position"] >= running["batches"]:
+            return Changes()
+        looked_at, unmoved = _unmoved(running, session)
+        done, changes = moves[running["action"]](unmoved, session)
+        more = {"position": 1, "done": done, "skipped": looked_at - done}
+        progress = {"$inc": more, "$set": {"updated_at": clock.now()}}
+        operations.update_one({"_id": id}, progress, session=session)
+        running.update({name: running[name] + number for name, number in more.items()})
+        moved.extend(Hint(job["_id"], counting.lane_of(job)) for job in unmoved)
+        return changes
+
+    counting.counted(batch)
+    return (after[0] if after else None), moved
+
+
+def _unmoved(operation: Document, session: ClientSession) -> tuple[int, list[Document]]:
+    """Return how many jobs the next batch has, and those of them that are as they were frozen."""
+    name = f"{operation['_id']}.{operation['position']}"
+    batch = collection("frozen_batches").find_one({"_id": name}, session=session)
+    if batch is None:
+        raise LookupError("Its frozen set has been deleted: preview again.")
+    stamps = dict(zip(batch["ids"], batch["stamps"], strict=True))
+    found = collection("jobs").find({"_id": {"$in": batch["ids"]}}, _READ, session=session)
+    return len(stamps), [job for job in found if stamp(job) == stamps[job["_id"]]]
+
+
+# --- the questions ----------------------------------------------------------------------------
+
+
+@durable
+def find(id: ObjectId) -> Document | None:
+    """Return an operation, also one that is only previewed."""
+    return collection("operations").find_one({"_id": id})
+
+
+@durable
+def running() -> list[ObjectId]:
+    """Return the operations that run, the oldest first."""
+    found = collection("operations").find({"state": RUNNING}, {"_id": 1})
+    return [document["_id"] for document in found.sort("_id", ASCENDING)]
+
+
+@durable
+def started(before: ObjectId | None, limit: int) -> list[Document]:
+    """Return operations that were started, the newest first, from before that one on."""
+    chosen: Document = {"state": {"$ne": PREVIEWED}}
+    if before is not None:
+        chosen["_id"] = {"$lt": before}
+    return list(collection("operations").find(chosen).sort("_id", DESCENDING).limit(limit))
