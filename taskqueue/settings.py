@@ -178,6 +178,7 @@ WORKER_GRACE_SECONDS = env_number("WORKER_GRACE_SECONDS", 25)
 # --- Django -----------------------------------------------------------------------------------
 SECRET_KEY = secret_key()
 CSRF_TRUSTED_ORIGINS = env_list("CSRF_TRUSTED_ORIGINS", "")
+READ_ONLY = env_bool("READ_ONLY", False)
 
 INSTALLED_APPS = [
     "taskqueue.apps.MongoAdminConfig",
@@ -207,6 +208,7 @@ MIDDLEWARE = [
     "django.middleware.csrf.CsrfViewMiddleware",
     "django.contrib.auth.middleware.AuthenticationMiddleware",
     "django.contrib.messages.middleware.MessageMiddleware",
+    "jobs.middleware.ReadOnlyMiddleware",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
     "django_htmx.middleware.HtmxMiddleware",
     "jobs.middleware.StoreDownMiddleware",
@@ -223,6 +225,7 @@ TEMPLATES = [
                 "django.template.context_processors.request",
                 "django.contrib.auth.context_processors.auth",
                 "django.contrib.messages.context_processors.messages",
+                "jobs.middleware.read_only",
             ],
         },
     }

@@ -14,7 +14,7 @@ from hypothesis.errors import Unsatisfiable
 from schemathesis import GenerationMode
 from schemathesis.config import SchemathesisConfig
 
-from jobs.authentication import issue_token
+from jobs import services
 from taskqueue.wsgi import application
 from tests.web.actors import dead, submitted, user
 
@@ -32,7 +32,7 @@ def token(stores: str) -> str:
     for _ in range(3):
         submitted(tags=["x1"])
         dead(queue="mail")
-    return issue_token(user("admin"))
+    return services.issue_token(user("admin"), actor="tests")
 
 
 @pytest.mark.timeout(1800)
