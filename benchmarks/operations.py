@@ -38,7 +38,6 @@ import django; django.setup()
 from bson import ObjectId
 from django.contrib.auth.models import User
 from jobs import counting, roles, services
-from jobs.authentication import issue_token
 from jobs.clients import collection
 id = services.enqueue("send_email", {"to": "a@example.org", "subject": "Hi"})
 jobs = collection("jobs")
@@ -49,7 +48,7 @@ for start in range(0, %d, 5000):
     jobs.insert_many([{**job, **ended, "_id": ObjectId()} for _ in range(5000)])
 counting.correct()
 user = User.objects.create_user("bench"); roles.give(user, "admin")
-print(issue_token(user))
+print(services.issue_token(user, actor="bench"))
 """
 
 

@@ -9,11 +9,11 @@ from django.contrib import admin
 from django.contrib.auth.admin import GroupAdmin, UserAdmin
 from django.contrib.auth.models import Group, User
 from django.core.paginator import Paginator
-from django.db.models import Model
+from django.db.models import Model, QuerySet
 from django.http import HttpRequest
 from django.utils.functional import cached_property
 
-from jobs import audit
+from jobs import audit, services
 from jobs.models import ApiToken, AuditEntry, Job, Queue, Worker
 from jobs.roles import Right, may
 
@@ -95,15 +95,19 @@ class AuditAdmin(ReadOnlyAdmin):
 
 @admin.register(ApiToken)
 class ApiTokenAdmin(ReadOnlyAdmin):
-    """Listed and deleted; made by `manage.py apitoken`, which shows a token once."""
+    """Listed and revoked; made on the page of tokens, which shows one once."""
 
     right = "manage_tokens"
-    list_display = ["id", "user", "created_at"]
+    list_display = ["name", "public", "user", "role", "created_at", "expires_at", "revoked_at"]
     list_select_related = ["user"]
-    fields = ["user", "created_at"]
+    exclude = ["digest"]
+    actions = ["revoke"]
 
-    def has_delete_permission(self, request: HttpRequest, obj: Model | None = None) -> bool:
-        return may(request.user, self.right)
+    @admin.action(description="Revoke: whoever sends them gets 401")
+    def revoke(self, request: HttpRequest, chosen: QuerySet[ApiToken]) -> None:
+        for token in chosen:
+            said = services.revoke_token(str(token.pk), actor=request.user.get_username())
+            self.message_user(request, f"{said} is revoked.")
 
 
 class ManagedAdmin(AuditedAdmin):

@@ -28,10 +28,10 @@ from rest_framework.views import APIView
 
 from jobs import idempotency, limits, problems, selectors, services
 from jobs import serializers as shapes
-from jobs.errors import Gone, InvalidRequest, NotFound, RateLimited
+from jobs.errors import FieldError, Gone, InvalidRequest, NotFound, OutOfScope, RateLimited
 from jobs.origin import address_of
 from jobs.parsers import refuse_chunked
-from jobs.roles import Right, may
+from jobs.roles import RIGHTS_OF_ACTIONS, Right, may, scope_of
 from jobs.selectors import JobFilter
 from jobs.states import ENDED
 from jobs.waiting import Outcome
@@ -77,9 +77,13 @@ def documented(
 
 
 class Endpoint(APIView):
-    """One address. `rights` says what each method needs; without, it answers nobody."""
+    """One address. `rights` says what each method needs; without, it answers nobody.
+
+    `scoped`: it heeds the queues that a token is bound to; without, it refuses such tokens.
+    """
 
     rights: ClassVar[Mapping[str, Right]] = {}
+    scoped: ClassVar[bool] = False
 
     limit: limits.Kind = "write"  # what a request that changes something counts as
     allowance: limits.Allowance | None = None
@@ -121,6 +125,19 @@ class Endpoint(APIView):
     def actor(self) -> str:
         return str(self.request.user.get_username())
 
+    @property
+    def scope(self) -> frozenset[str] | None:
+        return scope_of(self.request.user)
+
+    def reach(self, queue: str, what: str) -> None:
+        """Raise `NotFound` if the caller's token is for other queues: for it, `what` is not."""
+        if self.scope is not None and queue not in self.scope:
+            raise NotFound(f"There is no {what}.")
+
+    def reach_job(self, id: str) -> None:
+        if self.scope is not None:
+            self.reach(selectors.job(id).queue, f"job {id}")
+
 
 def _shown(id: str, *, reveal: bool = False) -> dict[str, Any]:
     return shapes.JobShape.model_validate(selectors.job(id, reveal=reveal)).answer()
@@ -142,9 +159,13 @@ def parameters(model: type[BaseModel]) -> list[Any]:
 
 
 def _page(
-    query: shapes.JobsQuery | shapes.DeadQuery, order: selectors.Order = "newest"
+    query: shapes.JobsQuery | shapes.DeadQuery,
+    queues: frozenset[str] | None,
+    order: selectors.Order = "newest",
 ) -> Response:
-    page = selectors.jobs(query.chosen(), cursor=query.cursor, size=query.limit, order=order)
+    page = selectors.jobs(
+        query.chosen(), cursor=query.cursor, size=query.limit, order=order, queues=queues
+    )
     found = shapes.JobPage.model_validate({"results": page.jobs, "next": page.next_cursor})
     return Response(found.answer())
 
@@ -223,6 +244,7 @@ class Submission(Endpoint):
             [job.request() for job in asked],
             key=self.request.headers.get(idempotency.FIELD),
             scope=self.actor,
+            within=self.scope,
         )
 
     def answer(self, accepted: services.Accepted, body: Any) -> Response:
@@ -232,6 +254,7 @@ class Submission(Endpoint):
 
 class Jobs(Submission):
     rights = {"get": "view", "post": "submit"}
+    scoped = True
 
     @documented(
         "list_jobs",
@@ -242,7 +265,7 @@ class Jobs(Submission):
     )
     def get(self, request: Request) -> Response:
         query = shapes.read_query(shapes.JobsQuery, dict(request.GET.lists()))
-        return _page(query, query.sort)
+        return _page(query, self.scope, query.sort)
 
     @documented(
         "submit_job",
@@ -264,6 +287,7 @@ class Jobs(Submission):
 
 class Bulk(Submission):
     rights = {"post": "submit"}
+    scoped = True
 
     def max_body_bytes(self) -> int:
         return int(settings.BULK_MAX_BYTES)
@@ -284,6 +308,7 @@ class Bulk(Submission):
 
 class JobDetail(Endpoint):
     rights = {"get": "view", "delete": "delete"}
+    scoped = True
 
     @documented(
         "show_job",
@@ -294,6 +319,7 @@ class JobDetail(Endpoint):
     )
     def get(self, request: Request, id: str) -> Response:
         query = shapes.read_query(shapes.JobQuery, dict(request.GET.lists()))
+        self.reach_job(id)
         reveal = bool(query.reveal)
         if reveal and not may(request.user, "view_payload"):
             raise PermissionDenied
@@ -313,8 +339,7 @@ class JobDetail(Endpoint):
         status=204,
     )
     def delete(self, request: Request, id: str) -> Response:
-        if not may(request.user, "delete"):
-            raise PermissionDenied
+        self.reach_job(id)
         services.delete(id, actor=self.actor)
         return Response(status=204)
 
@@ -331,6 +356,7 @@ def _tagged(request: Request, body: dict[str, Any], headers: dict[str, str]) -> 
 
 class Requeue(Endpoint):
     rights = {"post": "retry"}
+    scoped = True
 
     @documented(
         "requeue_job",
@@ -341,12 +367,14 @@ class Requeue(Endpoint):
     )
     def post(self, request: Request, id: str) -> Response:
         shapes.read(shapes.NothingRequest, request.data)
+        self.reach_job(id)
         services.requeue(id, actor=self.actor)
         return _job(id)
 
 
 class Cancel(Endpoint):
     rights = {"post": "cancel"}
+    scoped = True
 
     @documented(
         "cancel_job",
@@ -357,6 +385,7 @@ class Cancel(Endpoint):
     )
     def post(self, request: Request, id: str) -> Response:
         shapes.read(shapes.NothingRequest, request.data)
+        self.reach_job(id)
         services.cancel(id, actor=self.actor)
         return _job(id)
 
@@ -366,6 +395,7 @@ class Cancel(Endpoint):
 
 class Dead(Endpoint):
     rights = VIEW
+    scoped = True
 
     @documented(
         "list_dead",
@@ -375,17 +405,19 @@ class Dead(Endpoint):
         parameters=parameters(shapes.DeadQuery),
     )
     def get(self, request: Request) -> Response:
-        return _page(shapes.read_query(shapes.DeadQuery, dict(request.GET.lists())))
+        query = shapes.read_query(shapes.DeadQuery, dict(request.GET.lists()))
+        return _page(query, self.scope)
 
 
 class DeadGroups(Endpoint):
     rights = VIEW
+    scoped = True
 
     @documented(
         "group_dead", "Count dead letters by type, queue and kind of error", shapes.DeadGroupList
     )
     def get(self, request: Request) -> Response:
-        return Response(shapes.DeadGroupList.of(selectors.dead_groups()).answer())
+        return Response(shapes.DeadGroupList.of(selectors.dead_groups(self.scope)).answer())
 
 
 class DeadPreview(Endpoint):
@@ -443,8 +475,8 @@ def _start(endpoint: Endpoint, request: Request) -> services.Started:
 
 
 def _allow(request: Request, action: str) -> None:
-    """Who may not delete one job may not delete many."""
-    if action == "delete" and not may(request.user, "delete"):
+    """Who may not do it to one job may not do it to many."""
+    if not may(request.user, RIGHTS_OF_ACTIONS[action]):
         raise PermissionDenied
 
 
@@ -558,6 +590,7 @@ class Stats(Endpoint):
 
 class Minutes(Endpoint):
     rights = VIEW
+    scoped = True
 
     @documented(
         "minutes",
@@ -568,16 +601,23 @@ class Minutes(Endpoint):
     )
     def get(self, request: Request) -> Response:
         query = shapes.read_query(shapes.MinutesQuery, dict(request.GET.lists()))
+        if self.scope is not None and query.queue not in self.scope:
+            raise OutOfScope(FieldError("queue", f"Use one of: {', '.join(sorted(self.scope))}."))
         found = selectors.minutes(query.minutes, queue=query.queue, type=query.type)
         return Response(shapes.MinutesShape.of(found).answer())
 
 
 class Queues(Endpoint):
     rights = VIEW
+    scoped = True
 
     @documented("list_queues", "List the queues", shapes.QueueList)
     def get(self, request: Request) -> Response:
-        found = [shapes.QueueShape.model_validate(queue) for queue in selectors.queues()]
+        found = [
+            shapes.QueueShape.model_validate(queue)
+            for queue in selectors.queues()
+            if self.scope is None or queue.name in self.scope
+        ]
         return Response(shapes.QueueList(results=found).answer())
 
 
@@ -587,14 +627,17 @@ def _queue(name: str) -> Response:
 
 class QueueDetail(Endpoint):
     rights = VIEW
+    scoped = True
 
     @documented("show_queue", "Show a queue", shapes.QueueShape, 404)
     def get(self, request: Request, name: str) -> Response:
+        self.reach(name, f"queue {name!r}")
         return _queue(name)
 
 
 class Pause(Endpoint):
     rights = {"post": "pause_queue"}
+    scoped = True
 
     @documented(
         "pause_queue",
@@ -605,12 +648,14 @@ class Pause(Endpoint):
     )
     def post(self, request: Request, name: str) -> Response:
         shapes.read(shapes.NothingRequest, request.data)
+        self.reach(name, f"queue {name!r}")
         services.pause(name, actor=self.actor)
         return _queue(name)
 
 
 class Resume(Endpoint):
     rights = {"post": "pause_queue"}
+    scoped = True
 
     @documented(
         "resume_queue",
@@ -621,6 +666,7 @@ class Resume(Endpoint):
     )
     def post(self, request: Request, name: str) -> Response:
         shapes.read(shapes.NothingRequest, request.data)
+        self.reach(name, f"queue {name!r}")
         services.resume(name, actor=self.actor)
         return _queue(name)
 
@@ -636,6 +682,7 @@ class Workers(Endpoint):
 
 class Types(Endpoint):
     rights = VIEW
+    scoped = True
 
     @documented("list_types", "List the job types, each with its schema", shapes.TypeList)
     def get(self, request: Request) -> Response:
@@ -645,6 +692,7 @@ class Types(Endpoint):
 
 class TypeDetail(Endpoint):
     rights = VIEW
+    scoped = True
 
     @documented("show_type", "Show a job type with its schema", shapes.TypeShape, 404)
     def get(self, request: Request, name: str) -> Response:
@@ -658,6 +706,7 @@ class Signpost(Endpoint):
     """The addresses below this one, by what they are called."""
 
     rights = VIEW
+    scoped = True
     names: dict[str, str] = {}
 
     @extend_schema(exclude=True)  # type: ignore[untyped-decorator]
@@ -700,12 +749,14 @@ class Schema(SpectacularAPIView):  # type: ignore[misc]
     """The description of the API, for programs."""
 
     rights = VIEW
+    scoped = True
 
 
 class Docs(SpectacularSwaggerSplitView):  # type: ignore[misc]
     """The description as a page to try; its script is an address, as the policy wants it."""
 
     rights = VIEW
+    scoped = True
     template_name = "api/swagger.html"
 
 
@@ -713,6 +764,7 @@ class Redoc(SpectacularRedocView):  # type: ignore[misc]
     """The description as a page to read; without the fonts that its own template fetches."""
 
     rights = VIEW
+    scoped = True
     template_name = "api/redoc.html"
 
 

@@ -1,7 +1,5 @@
 """Who is asking: an API token or a session; and whether their role lets them."""
 
-import hashlib
-import secrets
 from collections.abc import Collection, Mapping
 from typing import TYPE_CHECKING
 
@@ -11,23 +9,13 @@ from rest_framework.exceptions import AuthenticationFailed
 from rest_framework.permissions import BasePermission
 from rest_framework.request import Request
 
+from jobs import origin, tokens
+from jobs.errors import TokenRefused
 from jobs.models import ApiToken
-from jobs.roles import Right, may
+from jobs.roles import Right, bind, may, scope_of
 
 if TYPE_CHECKING:  # it imports this module: the settings name it
     from rest_framework.views import APIView
-
-
-def issue_token(user: User) -> str:
-    """Make a token for `user` and return it: this once, since only its SHA-256 is kept."""
-    token = secrets.token_urlsafe(32)
-    ApiToken.objects.create(user=user, digest=digest(token))
-    return token
-
-
-def digest(token: str) -> str:
-    """Return what is kept of a token. A plain hash is enough: a token is 256 random bits."""
-    return hashlib.sha256(token.encode("utf-8", "surrogateescape")).hexdigest()
 
 
 class ApiTokenAuthentication(BaseAuthentication):
@@ -42,10 +30,12 @@ class ApiTokenAuthentication(BaseAuthentication):
             return None
         if len(words) != 2:
             raise AuthenticationFailed("Use one header: Authorization: Token <the token>.")
-        found = ApiToken.objects.filter(digest=digest(words[1].decode("latin-1")))
-        token = found.select_related("user").first()
-        if token is None or not token.user.is_active:
-            raise AuthenticationFailed("This token is unknown, deleted, or of an inactive user.")
+        try:
+            token = tokens.identify(words[1].decode("latin-1"))
+        except TokenRefused as refusal:
+            raise AuthenticationFailed(str(refusal)) from None
+        bind(token.user, token.role, token.queues)
+        origin.name_token(str(token))
         return token.user, token
 
     def authenticate_header(self, request: Request) -> str:
@@ -54,13 +44,19 @@ class ApiTokenAuthentication(BaseAuthentication):
 
 
 class RolePermission(BasePermission):
-    """A view says which right each of its methods needs; one that says nothing answers nobody."""
+    """A view says which right each of its methods needs; one that says nothing answers nobody.
 
-    message = "Your role does not allow this. Ask an admin for a role that does."
+    A token that is bound to queues is answered only by views that say how they heed that: `scoped`.
+    """
+
+    message = "Your role does not allow this. Ask an admin for a role or a token that does."
 
     def has_permission(self, request: Request, view: "APIView") -> bool:
         rights: Mapping[str, Right] = getattr(view, "rights", {})
         right = right_of(rights, str(request.method), view.allowed_methods)
+        if scope_of(request.user) is not None and not getattr(view, "scoped", False):
+            self.message = "This token is bound to its queues, and this address is about all."
+            return False
         return right is not None and may(request.user, right)
 
 

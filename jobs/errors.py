@@ -61,6 +61,30 @@ class Gone(QueueError):
     code = "gone"
 
 
+class OutOfScope(InvalidRequest):
+    """The caller's token is for other queues; nothing was stored. `errors` names the queue."""
+
+    code = "out_of_scope"
+
+
+class ReadOnly(QueueError):
+    """Changes are switched off here; nothing was changed. Workers go on."""
+
+    code = "read_only"
+
+    def __init__(self) -> None:
+        super().__init__(
+            "Changes are switched off here (READ_ONLY), and nothing was changed. Workers go on "
+            "with the jobs there are. Try again when an operator has switched changes on."
+        )
+
+
+class TokenRefused(QueueError):
+    """A token that cannot be used; the message says why."""
+
+    code = "unauthenticated"
+
+
 class RateLimited(QueueError):
     """The caller has asked for too much within a minute; nothing was done.
 

@@ -1,16 +1,18 @@
-"""The form that submits a job: its fields are those of the job type's signature."""
+"""The form that submits a job, whose fields are those of the job type's signature; and others."""
 
 import json
 from collections.abc import Callable, Mapping
 from typing import Any
 
 from django import forms
+from django.contrib.auth.models import User
 from django.core.exceptions import ValidationError
 
 from jobs import secrets
 from jobs.errors import InvalidRequest
 from jobs.registry import PRIORITIES, JobType
 from jobs.requests import MAX_ATTEMPTS, Request
+from jobs.roles import ROLES, Role, may_give
 
 Schema = Mapping[str, Any]
 LEFT_OUT = object()  # a parameter that was not filled in: its default applies
@@ -29,7 +31,8 @@ class Unechoed(forms.Textarea):
     def format_value(self, value: Any) -> str | None:
         if value and (self.holds_secrets or secrets.is_named_so(str(value))):
             return ""
-        return super().format_value(value)
+        shown: str | None = super().format_value(value)
+        return shown
 
 
 class Parameter(forms.Field):
@@ -243,3 +246,50 @@ class JobForm(forms.Form):
             inner = fault.field.removeprefix(name).lstrip(".")
             message = f"{inner}: {fault.message}" if inner else fault.message
             self.add_error(name if name in self.fields else None, message)
+
+
+# --- tokens -----------------------------------------------------------------------------------
+
+
+class TokenForm(forms.Form):
+    """What a new token is called, may do, and until when."""
+
+    name = forms.CharField(
+        max_length=100,
+        help_text="The account it acts as, which the audit names. It is made if there is none.",
+    )
+    role = forms.ChoiceField(choices=[(role, role) for role in ROLES])
+    days = forms.FloatField(
+        label="Expires in days",
+        required=False,
+        min_value=0.001,
+        max_value=36500,
+        help_text="Empty: never.",
+    )
+    queues = forms.CharField(
+        required=False,
+        max_length=2000,
+        help_text="Their names, with commas between: it sees and changes no other job. Empty: all.",
+    )
+
+    def __init__(self, user: User, data: Mapping[str, Any] | None = None) -> None:
+        super().__init__(data)
+        self.user = user
+
+    def clean_queues(self) -> list[str]:
+        return [name.strip() for name in self.cleaned_data["queues"].split(",") if name.strip()]
+
+    def clean_name(self) -> str:
+        name: str = self.cleaned_data["name"]
+        person = User.objects.filter(username=name).first()
+        if person and person != self.user and person.has_usable_password():
+            raise ValidationError(
+                f"{name} is a person, for whom nobody else makes a token: choose a program's name."
+            )
+        return name
+
+    def clean_role(self) -> str:
+        role: Role = self.cleaned_data["role"]
+        if not may_give(self.user, role):
+            raise ValidationError(f"You may not do all that {role} may: choose a weaker role.")
+        return role

@@ -1,4 +1,4 @@
-"""Around every request: its headers, where it comes from, what was refused, MongoDB away."""
+"""Around every request: its headers, where from, what was refused, read only, MongoDB away."""
 
 from collections.abc import Callable
 
@@ -7,13 +7,45 @@ from django.conf import settings
 from django.db import Error as DatabaseError
 from django.http import HttpRequest, HttpResponse, HttpResponseBase
 from django.template.loader import render_to_string
+from django.urls import reverse
 from pymongo.errors import PyMongoError
 
 from jobs import audit, origin
-from jobs.errors import StoreDown
-from jobs.problems import RETRY_SECONDS, SAFE, too_slow
+from jobs.errors import ReadOnly, StoreDown
+from jobs.problems import RETRY_SECONDS, SAFE, Problem, too_slow
+from jobs.problems import response as problem_response
 
 log = structlog.get_logger(__name__)
+
+SESSION_PAGES = ("login", "logout", "admin:login", "admin:logout")
+
+
+def read_only(request: HttpRequest) -> dict[str, bool]:
+    """Return what every page says of itself: whether changes are switched off."""
+    return {"read_only": settings.READ_ONLY}
+
+
+class ReadOnlyMiddleware:
+    """With READ_ONLY, refuse whatever may change something; people still log in and out."""
+
+    def __init__(self, get_response: Callable[[HttpRequest], HttpResponseBase]) -> None:
+        self.get_response = get_response
+
+    def __call__(self, request: HttpRequest) -> HttpResponseBase:
+        if settings.READ_ONLY and request.method not in SAFE and not _is_session(request):
+            return _read_only(request)
+        return self.get_response(request)
+
+
+def _is_session(request: HttpRequest) -> bool:
+    return request.path_info in [reverse(name) for name in SESSION_PAGES]
+
+
+def _read_only(request: HttpRequest) -> HttpResponse:
+    if request.path_info.startswith("/api/"):
+        return problem_response(Problem(403, str(ReadOnly()), ReadOnly.code))
+    page = render_to_string("403.html", request=request)
+    return HttpResponse(page, status=403)
 
 
 class HeadersMiddleware:

@@ -347,13 +347,27 @@ class ApiToken(models.Model):
 
     id = ObjectIdAutoField(primary_key=True)
     user = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.CASCADE)
+    name = models.CharField(max_length=100)
+    public = models.CharField(max_length=8, unique=True)  # the part of it that may be shown
     digest = models.CharField(max_length=64, unique=True)
-    created_at = models.DateTimeField(auto_now_add=True)
+    role = models.CharField(max_length=8)  # it may no more than this, nor than its user; "": all
+    queues = ArrayField(models.CharField(max_length=64))  # its jobs are those of these; none: all
+    created_at = models.DateTimeField()
+    expires_at = models.DateTimeField(null=True)
+    revoked_at = models.DateTimeField(null=True)  # it is kept, so that the audit can name it
+    last_used_at = models.DateTimeField(null=True)  # a minute late at most
 
     objects: ClassVar[MongoManager] = MongoManager()
 
     class Meta:
         db_table = "api_tokens"
+        ordering = ["-id"]
 
     def __str__(self) -> str:
-        return f"token of {self.user}"
+        return f"{self.name} (tq_{self.public}_…)"
+
+    def state(self, now: datetime) -> str:
+        """Return whether it can be used: active, expired or revoked."""
+        if self.revoked_at:
+            return "revoked"
+        return "expired" if self.expires_at and self.expires_at <= now else "active"

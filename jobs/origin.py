@@ -7,7 +7,7 @@ command, or the job that runs there.
 import getpass
 import re
 from contextvars import ContextVar
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 from uuid import uuid4
 
@@ -46,6 +46,11 @@ def _outside() -> Origin:
         return Origin(context.current().job_id, "", "worker")
     except LookupError:
         return Origin("", "", "command")
+
+
+def name_token(name: str) -> None:
+    """Say by which API token the request came, once that is known."""
+    set(replace(current(), token=name[:150]))
 
 
 def of_request(request: HttpRequest) -> Origin:

@@ -26,8 +26,10 @@ from jobs.errors import (
     IllegalMove,
     InvalidRequest,
     NotFound,
+    OutOfScope,
     QueueError,
     RateLimited,
+    ReadOnly,
     StoreDown,
     TooLarge,
     Unstorable,
@@ -56,6 +58,8 @@ CODES = {
 }
 STATUSES: dict[type[QueueError], int] = {
     TooLarge: 413,
+    OutOfScope: 403,
+    ReadOnly: 403,
     InvalidRequest: 400,
     NotFound: 404,
     IllegalMove: 409,

@@ -5,13 +5,12 @@ import binascii
 import re
 import time
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import cache
 from typing import Any, Literal, TypeVar
 
-import pymongo
 from bson import ObjectId
 from bson.errors import InvalidId
 from django.conf import settings
@@ -20,7 +19,7 @@ from django.db.models import Model, QuerySet
 from jobs import counting, mongodb, registry, repository, secrets
 from jobs.clients import Document, collection
 from jobs.errors import FieldError, InvalidRequest, NotFound
-from jobs.models import AuditEntry, Job, Operation, Queue, Worker
+from jobs.models import ApiToken, AuditEntry, Job, Operation, Queue, Worker
 from jobs.mongodb import repeated, store_errors
 from jobs.operations import PREVIEWED
 from jobs.registry import NAME, PRIORITIES, Lane
@@ -80,7 +79,7 @@ def jobs(
     cursor: str = "",
     size: int = PAGE_SIZE,
     order: Order = "newest",
-    queues: Sequence[str] | None = None,
+    queues: Collection[str] | None = None,
 ) -> Page:
     """Return one page of the jobs that match, of these queues, or with `None` of all.
 
@@ -112,7 +111,7 @@ def _read(model: type[M], selection: Mapping[str, Any], order: Document, limit: 
         {"$limit": limit},
         {"$project": columns},
     ]
-    with store_errors(), pymongo.timeout(QUERY_MILLISECONDS / 1000):
+    with mongodb.within(QUERY_MILLISECONDS / 1000):
         return list(model.objects.raw_aggregate(pipeline))  # type: ignore[attr-defined]
 
 
@@ -139,7 +138,9 @@ def newer_cursor(chosen: JobFilter, page: Page) -> str | None:
 
 
 def selection(
-    chosen: JobFilter, queues: Sequence[str] | None = None, id: Mapping[str, ObjectId] | None = None
+    chosen: JobFilter,
+    queues: Collection[str] | None = None,
+    id: Mapping[str, ObjectId] | None = None,
 ) -> dict[str, Any]:
     """Return the jobs that match as MongoDB selects them, their ids in a range.
 
@@ -384,7 +385,7 @@ class DeadGroup:
     newest_error: str
 
 
-def dead_groups(queues: Sequence[str] | None = None) -> list[DeadGroup]:
+def dead_groups(queues: Collection[str] | None = None) -> list[DeadGroup]:
     """Return the dead letters by type, queue and kind of error: the largest groups, at most 200."""
     dead: dict[str, Any] = {"status": State.DEAD.value}
     if queues is not None:
@@ -493,6 +494,11 @@ def worker_names(ids: Sequence[ObjectId]) -> dict[ObjectId, str]:
 def queues() -> list[Queue]:
     """Return every known queue."""
     return list(Queue.objects.all())
+
+
+def tokens(*, limit: int = 200) -> list[ApiToken]:
+    """Return the API tokens made last, the newest first, with their users."""
+    return list(ApiToken.objects.select_related("user")[:limit])
 
 
 def audit(*, limit: int = 200) -> list[AuditEntry]:

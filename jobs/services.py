@@ -12,7 +12,9 @@ from typing import Any
 import structlog
 from bson import ObjectId
 from django.conf import settings
+from django.contrib.auth.models import User
 from django.core import signing
+from django.core.exceptions import ValidationError
 from pydantic_core import to_jsonable_python
 from redis import Redis
 
@@ -26,8 +28,10 @@ from jobs import (
     operations,
     registry,
     repository,
+    roles,
     secrets,
     selectors,
+    tokens,
 )
 from jobs.claims import ClaimedJob, End, Hint, Holding
 from jobs.counting import Written
@@ -37,6 +41,7 @@ from jobs.errors import (
     IllegalMove,
     InvalidRequest,
     NotFound,
+    OutOfScope,
     StoreDown,
     Unstorable,
 )
@@ -96,7 +101,13 @@ def enqueue_many(requests: Sequence[Request], *, key: str | None = None) -> list
     return accept(requests, key=key).ids
 
 
-def accept(requests: Sequence[Request], *, key: str | None = None, scope: str = "") -> Accepted:
+def accept(
+    requests: Sequence[Request],
+    *,
+    key: str | None = None,
+    scope: str = "",
+    within: frozenset[str] | None = None,
+) -> Accepted:
     """Accept all of these jobs or none.
 
     They are durable once this returns; Redis being away does not matter. Raises `InvalidRequest`
@@ -105,11 +116,14 @@ def accept(requests: Sequence[Request], *, key: str | None = None, scope: str = 
 
     A `key` makes it safe to ask again: for 24 hours, the same requests under the same key get the
     same ids and nothing is stored; others raise `IdempotencyConflict`. `scope` is whose key it is.
+    `within` are the queues that the caller may use (`None`: all), or else `OutOfScope` is raised.
     """
     if not requests:
         return Accepted([])
     now = mongodb.now()
     documents = new_jobs(requests, now)
+    if within is not None:
+        _check_scope([document["queue"] for document in documents], within)
     ids = [document["_id"] for document in documents]
     named = (
         idempotency.accepted_request(key, scope, idempotency.digest(requests), ids, now)
@@ -122,6 +136,17 @@ def accept(requests: Sequence[Request], *, key: str | None = None, scope: str = 
         return _replay(earlier, requests)
     lanes.push(_hint(document) for document in documents if document["status"] == State.PENDING)
     return Accepted([str(id) for id in ids])
+
+
+def _check_scope(queues: Sequence[str], within: frozenset[str]) -> None:
+    said = f"This token may submit to these queues: {', '.join(sorted(within))}."
+    faults = [
+        FieldError(f"jobs.{place}.queue" if len(queues) > 1 else "queue", said)
+        for place, queue in enumerate(queues)
+        if queue not in within
+    ]
+    if faults:
+        raise OutOfScope(*faults[:100])
 
 
 def _replay(earlier: Mapping[str, Any], requests: Sequence[Request]) -> Accepted:
@@ -525,6 +550,55 @@ def _refusal(id: str, target: State, allowed: Iterable[State]) -> Exception:
     verb = "requeued" if target is State.PENDING else "cancelled"
     states = ", ".join(sorted(allowed))
     return IllegalMove(f"The job is {status}; only what is {states} can be {verb}.")
+
+
+# --- tokens -----------------------------------------------------------------------------------
+
+
+def issue_token(user: User, *, actor: str, **chosen: Any) -> str:
+    """Make a token for `user` and return it, this once: see `tokens.issue`."""
+    made, token = tokens.issue(user, **chosen)
+    queues = ", ".join(made.queues) or "all queues"
+    until = f"until {made.expires_at:%Y-%m-%d %H:%M} UTC" if made.expires_at else "for good"
+    detail = f"as {user.get_username()}, {made.role or 'all rights of the user'}, {queues}, {until}"
+    audit.record(actor, "issue_token", str(made), detail=detail)
+    return token
+
+
+def revoke_token(id: str, *, actor: str) -> str:
+    """End a token at once, and return what it is called. Raises `NotFound`."""
+    revoked = str(tokens.revoke(id))
+    audit.record(actor, "revoke_token", revoked)
+    return revoked
+
+
+def program(name: str, role: roles.Role, *, actor: str) -> User:
+    """Return the account `name`, made without a password if missing: what a token acts as.
+
+    A program gets `role` as its only role; a person keeps theirs. Raises `InvalidRequest`.
+    """
+    user = User.objects.filter(username=name).first() or _new_program(name)
+    if not user.is_active:
+        fault = f"{name} is not active, so its tokens are refused. Activate it first."
+        raise InvalidRequest(FieldError("name", fault))
+    if not user.has_usable_password() and roles.roles_of(user) != [role]:
+        roles.give(user, role)
+        audit.record(actor, "give_role", name, after={"role": role})
+    return user
+
+
+def _new_program(name: str) -> User:
+    user = User(username=name)
+    user.set_unusable_password()
+    try:
+        user.clean_fields()
+    except ValidationError as error:
+        raise InvalidRequest(FieldError("name", " ".join(error.messages))) from None
+    user.save()
+    return user
+
+
+# --- secrets ----------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True)

@@ -22,7 +22,7 @@ class SessionStore(cached_db.SessionStore):
 
     @property
     def cache_key(self) -> str:
-        return f"{self.cache_key_prefix}{kept_as(self._get_or_create_session_key())}"
+        return f"{self.cache_key_prefix}{kept_as(self._get_or_create_session_key())}"  # type: ignore[attr-defined]
 
     def _get_session_from_db(self) -> Any:
         alive = {"session_key": kept_as(self.session_key), "expire_date__gt": timezone.now()}
@@ -32,11 +32,11 @@ class SessionStore(cached_db.SessionStore):
         return found
 
     def exists(self, session_key: str | None) -> bool:
-        return bool(super().exists(kept_as(session_key)))
+        return session_key is not None and super().exists(kept_as(session_key) or "")
 
     def create_model_instance(self, data: dict[str, Any]) -> Any:
         made = super().create_model_instance(data)
-        made.session_key = kept_as(made.session_key)
+        made.session_key = kept_as(made.session_key) or ""
         return made
 
     def delete(self, session_key: str | None = None) -> None:

@@ -26,5 +26,7 @@ urlpatterns = [
     path("queues/<str:name>/pause/", views.queue_pause, name="queue_pause"),
     path("queues/<str:name>/resume/", views.queue_resume, name="queue_resume"),
     path("workers/", views.workers, name="workers"),
+    path("tokens/", views.tokens, name="tokens"),
+    path("tokens/<str:id>/revoke/", views.token_revoke, name="token_revoke"),
     path("audit/", views.audit, name="audit"),
 ]

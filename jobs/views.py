@@ -8,7 +8,7 @@ import hashlib
 import json
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from functools import wraps
 from typing import Any
 
@@ -28,7 +28,7 @@ from django_htmx.middleware import HtmxDetails
 
 from jobs import limits, problems, registry, roles, secrets, selectors, services
 from jobs.errors import FieldError, IllegalMove, InvalidRequest, NotFound, RateLimited
-from jobs.forms import JobForm
+from jobs.forms import JobForm, TokenForm
 from jobs.models import Job, Operation
 from jobs.registry import Lane
 from jobs.selectors import JobFilter, LaneDepth, Stats, WorkerView
@@ -441,14 +441,14 @@ def _said(count: int) -> str:
 # --- bulk operations --------------------------------------------------------------------------
 
 
-@page()
+@page("view")
 def operations(request: Request) -> HttpResponse:
     cursor = request.GET.get("cursor", "")
     found = selectors.operations(cursor=cursor)
     return live(request, "operations", {"page": found}, polls=not cursor)
 
 
-@page()
+@page("view")
 def operation(request: Request, id: str) -> HttpResponse:
     found = _operation(id)
     return live(request, "operation", {"operation": found}, polls=found.finished_at is None)
@@ -472,7 +472,8 @@ def operation_stop(request: Request, id: str) -> HttpResponse:
 
 @page("bulk", ("POST",))
 def operation_resume(request: Request, id: str) -> HttpResponse:
-    if _operation(id).action == "delete" and not roles.may(request.user, "delete"):
+    right = roles.RIGHTS_OF_ACTIONS[_operation(id).action]
+    if not roles.may(request.user, right):
         raise PermissionDenied
 
     def change() -> str:
@@ -515,6 +516,49 @@ def queue_resume(request: Request, name: str) -> HttpResponse:
 @page("view")
 def workers(request: Request) -> HttpResponse:
     return live(request, "workers", {"workers": selectors.workers()})
+
+
+# --- tokens -----------------------------------------------------------------------------------
+
+
+@page("manage_tokens", (*READ, "POST"))
+def tokens(request: Request) -> HttpResponse:
+    """List them, and make one: it is on the answer to the form, and nowhere else ever after."""
+    form = TokenForm(request.user, request.POST if request.method == "POST" else None)
+    made = _issued(form, request.user) if form.is_bound and form.is_valid() else None
+    now = selectors.now()
+    context = {
+        "form": TokenForm(request.user) if made else form,
+        "made": made,
+        "tokens": [(token, token.state(now)) for token in selectors.tokens()],
+    }
+    return shell(request, "tokens", context, status=400 if form.errors else 200)
+
+
+def _issued(form: TokenForm, user: User) -> str | None:
+    asked, actor = form.cleaned_data, user.get_username()
+    try:
+        account = services.program(asked["name"], asked["role"], actor=actor)
+        return services.issue_token(
+            account,
+            actor=actor,
+            role=asked["role"],
+            queues=asked["queues"],
+            expires_at=asked["days"] and selectors.now() + timedelta(days=asked["days"]),
+        )
+    except InvalidRequest as refusal:
+        for fault in refusal.errors:
+            form.add_error(fault.field if fault.field in form.fields else None, fault.message)
+        return None
+
+
+@page("manage_tokens", ("POST",))
+def token_revoke(request: Request, id: str) -> HttpResponse:
+    def change() -> str:
+        revoked = services.revoke_token(id, actor=request.user.get_username())
+        return f"{revoked} is revoked: whoever sends it gets 401."
+
+    return act(request, change, "tokens")
 
 
 @page("view_audit")

@@ -162,7 +162,7 @@ class Metrics(APIView):
     rights: ClassVar[Mapping[str, Right]] = {"get": "view"}
 
     def get_permissions(self) -> list[Any]:
-        return [] if settings.METRICS_OPEN else super().get_permissions()
+        return [] if settings.METRICS_OPEN else list(super().get_permissions())
 
     @extend_schema(exclude=True)  # type: ignore[untyped-decorator]
     def get(self, request: Request) -> Response:

@@ -183,6 +183,7 @@ WORKER_GRACE_SECONDS = env_number("WORKER_GRACE_SECONDS", 25)
 # --- Django -----------------------------------------------------------------------------------
 SECRET_KEY = secret_key()
 CSRF_TRUSTED_ORIGINS = env_list("CSRF_TRUSTED_ORIGINS", "")
+READ_ONLY = env_bool("READ_ONLY", False)
 
 INSTALLED_APPS = [
     "taskqueue.apps.MongoAdminConfig",
@@ -212,6 +213,7 @@ MIDDLEWARE = [
     "django.middleware.csrf.CsrfViewMiddleware",
     "django.contrib.auth.middleware.AuthenticationMiddleware",
     "django.contrib.messages.middleware.MessageMiddleware",
+    "jobs.middleware.ReadOnlyMiddleware",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
     "django_htmx.middleware.HtmxMiddleware",
     "jobs.middleware.StoreDownMiddleware",
@@ -228,6 +230,7 @@ TEMPLATES = [
                 "django.template.context_processors.request",
                 "django.contrib.auth.context_processors.auth",
                 "django.contrib.messages.context_processors.messages",
+                "jobs.middleware.read_only",
             ],
         },
     }
@@ -312,6 +315,10 @@ REST_FRAMEWORK = {
     ],
     "DEFAULT_PERMISSION_CLASSES": ["jobs.authentication.RolePermission"],
     "DEFAULT_PARSER_CLASSES": ["jobs.parsers.StrictJSONParser"],
+    "DEFAULT_RENDERER_CLASSES": [
+        "rest_framework.renderers.JSONRenderer",
+        "jobs.renderers.BrowsableRenderer",
+    ],
     "DEFAULT_SCHEMA_CLASS": "drf_spectacular.openapi.AutoSchema",
     "EXCEPTION_HANDLER": "jobs.problems.handle",
 }

@@ -1,6 +1,7 @@
 from typing import Any
 
-from django.db import migrations
+from django.db import migrations, models
+from django_mongodb_backend.fields import ArrayField
 
 from jobs import roles
 
@@ -8,6 +9,25 @@ from jobs import roles
 def make_groups(apps: Any, schema_editor: Any) -> None:
     """Roles were names only; from here on their groups hold permissions, which decide."""
     roles.make_groups()
+
+
+def name_tokens(apps: Any, schema_editor: Any) -> None:
+    """Tokens of older versions go on working: named by their user and by their digest."""
+    for token in apps.get_model("jobs", "ApiToken").objects.select_related("user"):
+        token.name = token.user.username[:100]
+        token.public = token.digest[:8]
+        token.save()
+
+
+FIELDS: dict[str, Any] = {
+    "name": models.CharField(max_length=100, default=""),
+    "public": models.CharField(max_length=8, default=""),
+    "role": models.CharField(max_length=8, default=""),
+    "queues": ArrayField(models.CharField(max_length=64), default=list),
+    "expires_at": models.DateTimeField(null=True),
+    "revoked_at": models.DateTimeField(null=True),
+    "last_used_at": models.DateTimeField(null=True),
+}
 
 
 class Migration(migrations.Migration):
@@ -27,4 +47,12 @@ class Migration(migrations.Migration):
             },
         ),
         migrations.RunPython(make_groups, migrations.RunPython.noop),
+        migrations.AlterModelOptions(name="apitoken", options={"ordering": ["-id"]}),
+        *(
+            migrations.AddField("apitoken", name, field, preserve_default=field.null)
+            for name, field in FIELDS.items()
+        ),
+        migrations.AlterField("apitoken", "created_at", models.DateTimeField()),
+        migrations.RunPython(name_tokens, migrations.RunPython.noop),
+        migrations.AlterField("apitoken", "public", models.CharField(max_length=8, unique=True)),
     ]

@@ -1,6 +1,5 @@
 """Secrets: masked for people, whole for the function, in no error text, encrypted if asked for."""
 
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -28,7 +27,7 @@ class Login(BaseModel):
 
 
 @pytest.fixture(autouse=True)
-def _job_types(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+def _job_types(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(registry, "_types", dict(registry._types))
     seen.clear()
 
@@ -45,8 +44,6 @@ def _job_types(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
         if fail:
             raise ValueError(f"cannot log in with {pin.get_secret_value()!r}")
         return {"note": note, "token": "tok-123456", "said": f"used {pin.get_secret_value()}"}
-
-    yield
 
 
 PAYLOAD = {

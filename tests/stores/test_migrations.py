@@ -1,6 +1,7 @@
 """The steps from an older database to this one."""
 
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from io import StringIO
 
 import pytest
@@ -9,7 +10,7 @@ from django.core.management import call_command
 from django.db import connection
 from pytest_django import DjangoDbBlocker
 
-from jobs import counting
+from jobs import counting, roles, tokens
 from jobs.clients import collection
 from jobs.models import Job
 from tests.conftest import _connect_to
@@ -44,3 +45,17 @@ def test_the_migrations_make_the_indexes_of_the_models(older: None) -> None:
     made = {index["name"] for index in collection("jobs").list_indexes()}
     assert made == {"_id_", *(index.name for index in Job._meta.indexes)}
     call_command("makemigrations", "jobs", check=True, dry_run=True, stdout=StringIO())
+
+
+def test_tokens_and_roles_of_a_version_without_rights_go_on_working(older: None) -> None:
+    group, user, token = ObjectId(), ObjectId(), "x" * 43
+    person = {"username": "ci", "password": "!", "is_active": True, "is_superuser": False}
+    collection("auth_user").insert_one({"_id": user, **person})
+    collection("auth_group").insert_one({"_id": group, "name": "operator"})
+    collection("auth_user_groups").insert_one({"user_id": user, "group_id": group})
+    kept = {"user_id": user, "digest": tokens.digest(token), "created_at": datetime.now(UTC)}
+    collection("api_tokens").insert_one(kept)
+    call_command("migrate", "jobs", stdout=StringIO())
+    found = tokens.identify(token)
+    assert (found.name, found.role, found.queues) == ("ci", "", [])
+    assert roles.rights_of(found.user) == roles.AT_FIRST["operator"]

@@ -11,8 +11,7 @@ from urllib.request import urlopen
 import pytest
 from django.contrib.auth.models import User
 
-from jobs import roles
-from jobs.authentication import issue_token
+from jobs import roles, services
 from jobs.clients import collection
 from taskqueue.embedded import free_port
 from taskqueue.run import WEB
@@ -30,7 +29,7 @@ def server(
     with django_db_blocker.unblock():
         user = User.objects.create_user("olga")
         roles.give(user, "admin")
-        token = issue_token(user)
+        token = services.issue_token(user, actor="tests")
     url = f"http://127.0.0.1:{free_port()}"
     command = [*WEB, "--bind", url.removeprefix("http://")]
     with (tmp_path / "web.log").open("wb") as log:

@@ -10,7 +10,6 @@ from django.http import HttpResponse
 from django.test import Client
 
 from jobs import repository, roles, services
-from jobs.authentication import issue_token
 from jobs.clients import collection
 
 MAIL = {"to": "a@example.org", "subject": "Hi"}
@@ -25,10 +24,11 @@ def user(role: str | None = None, name: str = "") -> User:
 
 
 class Api:
-    """A client of the API; without a user, an anonymous one."""
+    """A client of the API; without a user, an anonymous one. `bounds`: see `tokens.issue`."""
 
-    def __init__(self, who: User | None = None) -> None:
-        headers = {"Authorization": f"Token {issue_token(who)}"} if who else {}
+    def __init__(self, who: User | None = None, **bounds: Any) -> None:
+        token = services.issue_token(who, actor="tests", **bounds) if who else ""
+        headers = {"Authorization": f"Token {token}"} if who else {}
         self.name = who.get_username() if who else ""
         self.client = Client(raise_request_exception=True, headers=headers)
 

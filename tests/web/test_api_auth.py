@@ -12,9 +12,9 @@ from django.urls import reverse
 
 from jobs import services
 from jobs.api_urls import urlpatterns
-from jobs.authentication import digest, issue_token
 from jobs.models import ApiToken
 from jobs.selectors import JobFilter
+from jobs.tokens import digest
 from tests.web.actors import MAIL, Api, api, dead, problem, submitted, user
 
 pytestmark = pytest.mark.usefixtures("stores")
@@ -150,7 +150,7 @@ def test_the_token_of_an_inactive_user_is_refused_at_once() -> None:
 
 
 def test_what_is_stored_of_a_token_does_not_open_anything() -> None:
-    token = issue_token(user("admin"))
+    token = services.issue_token(user("admin"), actor="root")
     (kept,) = ApiToken.objects.all()
     assert kept.digest == digest(token) != token
     problem(Client(headers={"Authorization": f"Token {kept.digest}"}).get("/api/v1/jobs/"), 401)

@@ -8,8 +8,7 @@ import pytest
 from django.db import connections
 from django.test import Client
 
-from jobs import limits
-from jobs.authentication import issue_token
+from jobs import limits, services
 from jobs.origin import address_of
 from tests.web.actors import MAIL, Api, api, problem, stored, user
 
@@ -112,7 +111,7 @@ def connected_threads() -> Iterator[None]:
 @pytest.mark.usefixtures("connected_threads")
 def test_fifty_clients_at_once_get_the_limit_and_no_more(settings: Any) -> None:
     settings.RATE_LIMIT_READ = 100
-    headers = {"Authorization": f"Token {issue_token(user('viewer'))}"}
+    headers = {"Authorization": f"Token {services.issue_token(user('viewer'), actor='tests')}"}
 
     def ask(_: int) -> list[int]:
         client = Client(headers=headers)

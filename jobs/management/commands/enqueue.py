@@ -2,11 +2,12 @@
 
 from typing import Any
 
+from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 from rest_framework.exceptions import ParseError
 
 from jobs import serializers, services
-from jobs.errors import IdempotencyConflict, InvalidRequest
+from jobs.errors import IdempotencyConflict, InvalidRequest, ReadOnly
 from jobs.management.outage import outage
 from jobs.parsers import read_json
 from jobs.registry import PRIORITIES
@@ -31,6 +32,8 @@ class Command(BaseCommand):
         )
 
     def handle(self, *args: Any, payload: str, idempotency_key: str | None, **options: Any) -> None:
+        if settings.READ_ONLY:
+            raise CommandError(str(ReadOnly()))
         chosen = {name: options[name] for name in FIELDS}
         try:
             asked = serializers.read(
