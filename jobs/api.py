@@ -699,6 +699,23 @@ class TypeDetail(Endpoint):
         return Response(shapes.TypeShape.of(selectors.job_type(name)).answer())
 
 
+class Audit(Endpoint):
+    rights = {"get": "view_audit"}
+
+    @documented(
+        "list_audit",
+        "List what people did and what they were refused, the newest first",
+        shapes.AuditList,
+        400,
+        parameters=parameters(shapes.AuditQuery),
+    )
+    def get(self, request: Request) -> Response:
+        query = shapes.read_query(shapes.AuditQuery, dict(request.GET.lists()))
+        page = selectors.audit(query.chosen(), cursor=query.cursor, size=query.limit)
+        found = {"results": page.entries, "next": page.next_cursor}
+        return Response(shapes.AuditList.model_validate(found).answer())
+
+
 # --- signposts --------------------------------------------------------------------------------
 
 
@@ -724,7 +741,7 @@ class Endpoints(Signpost):
         label: f"api:{label}"
         for label in (
             *("jobs", "bulk", "dead", "dead-groups", "operations", "stats", "minutes"),
-            *("queues", "workers", "types"),
+            *("queues", "workers", "types", "audit"),
         )
     }
 

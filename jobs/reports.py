@@ -2,10 +2,11 @@
 
 import csv
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from io import StringIO
+from itertools import chain
 from typing import Any, Literal
 
 from django.core.files.base import ContentFile
@@ -74,11 +75,15 @@ def by_status(activity: Iterable[selectors.ActivityRow]) -> dict[str, int]:
 
 def as_csv(table: Table) -> str:
     """Return the table as CSV with a header line, safe to open in a spreadsheet."""
-    file = StringIO(newline="")
-    writer = csv.writer(file)
-    writer.writerow(table.columns)
-    writer.writerows([_inert(cell) for cell in row] for row in table.rows)
-    return file.getvalue()
+    return "".join(csv_lines(table.columns, table.rows))
+
+
+def csv_lines(columns: Sequence[str], rows: Iterable[Sequence[Cell]]) -> Iterator[str]:
+    """Yield the lines of a table as CSV, the header first, safe to open in a spreadsheet."""
+    for row in chain([columns], rows):
+        line = StringIO(newline="")
+        csv.writer(line).writerow([_inert(cell) for cell in row])
+        yield line.getvalue()
 
 
 def _inert(cell: Cell) -> Cell:

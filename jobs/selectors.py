@@ -501,9 +501,57 @@ def tokens(*, limit: int = 200) -> list[ApiToken]:
     return list(ApiToken.objects.select_related("user")[:limit])
 
 
-def audit(*, limit: int = 200) -> list[AuditEntry]:
-    """Return what people did last, the newest first."""
-    return list(AuditEntry.objects.all()[:limit])
+@dataclass(frozen=True, kw_only=True)
+class AuditFilter:
+    """What the audit is narrowed to; empty and `None` mean all. `until` itself is outside."""
+
+    actor: str = ""
+    action: str = ""
+    target: str = ""
+    refused: Literal["", "yes", "no"] = ""
+    since: datetime | None = None
+    until: datetime | None = None
+
+    def selection(self) -> dict[str, Any]:
+        """Return the entries that match as MongoDB selects them."""
+        named = {name: getattr(self, name) for name in ("actor", "action", "target")}
+        chosen: dict[str, Any] = {name: value for name, value in named.items() if value}
+        if self.refused:
+            chosen["refused"] = True if self.refused == "yes" else {"$ne": True}
+        bounds = {"$gte": self.since, "$lt": self.until}
+        if given := {operator: moment for operator, moment in bounds.items() if moment}:
+            chosen["at"] = given
+        return chosen
+
+
+@dataclass(frozen=True)
+class AuditPage:
+    """One page of the audit, newest first. `next_cursor` is `None` on the last one."""
+
+    entries: list[AuditEntry]
+    next_cursor: str | None
+
+
+def audit(
+    chosen: AuditFilter = AuditFilter(),
+    *,
+    cursor: str = "",
+    size: int = PAGE_SIZE,
+) -> AuditPage:
+    """Return what people did and were refused, the newest first. Raises `InvalidRequest`."""
+    size = min(size, MAX_PAGE_SIZE)
+    before = {"_id": {"$lt": _read_cursor(cursor)}} if cursor else {}
+    found = _read(AuditEntry, {**chosen.selection(), **before}, {"_id": NEWEST_FIRST}, size + 1)
+    return AuditPage(found[:size], _cursor(found[size - 1].id) if len(found) > size else None)
+
+
+def whole_audit(chosen: AuditFilter) -> Iterator[AuditEntry]:
+    """Yield every entry that matches, the newest first, read page by page."""
+    cursor: str | None = ""
+    while cursor is not None:
+        page = audit(chosen, cursor=cursor, size=MAX_PAGE_SIZE)
+        yield from page.entries
+        cursor = page.next_cursor
 
 
 def refused_ends() -> int:

@@ -29,6 +29,7 @@ from jobs.requests import Request
 from jobs.selectors import (
     MAX_PAGE_SIZE,
     PAGE_SIZE,
+    AuditFilter,
     DeadGroup,
     JobFilter,
     Minute,
@@ -204,6 +205,33 @@ class OperationsQuery(BaseModel):
     limit: int = Field(PAGE_SIZE, ge=1, le=MAX_PAGE_SIZE, description="Operations per page.")
 
 
+class AuditParameters(BaseModel):
+    """What the audit is narrowed to."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    actor: str = Field("", max_length=150, description="What this user did or was refused.")
+    action: str = Field("", max_length=32, description="For example requeue, login or refused.")
+    target: str = Field("", max_length=200, description="Whole: a job's id, a queue, an address.")
+    refused: Literal["", "yes", "no"] = Field("", description="`yes`: only what was refused.")
+    since: ZonedMoment | None = Field(None, description="From this time on.")
+    until: ZonedMoment | None = Field(None, description="Before this time.")
+
+    def chosen(self) -> AuditFilter:
+        """Return them as the selectors take them."""
+        return AuditFilter(**{name: getattr(self, name) for name in AUDIT_FIELDS})
+
+
+AUDIT_FIELDS = tuple(AuditFilter.__dataclass_fields__)
+
+
+class AuditQuery(AuditParameters):
+    """The parameters of the list of audit entries."""
+
+    cursor: str = Field("", max_length=64, description="`next` of the page before.")
+    limit: int = Field(PAGE_SIZE, ge=1, le=MAX_PAGE_SIZE, description="Entries per page.")
+
+
 class JobQuery(BaseModel):
     """The parameters of one job."""
 
@@ -364,6 +392,33 @@ class OperationList(Shape):
     """One page of operations, newest first; `next` as in a page of jobs."""
 
     results: list[OperationShape]
+    next: str | None
+
+
+class AuditShape(Shape):
+    """One thing that somebody did, or was refused. `seq` and `hash` are its place in the chain."""
+
+    id: Id
+    seq: int | None
+    at: datetime | None
+    actor: str
+    token: str | None
+    address: str | None
+    via: str | None
+    request_id: str | None
+    action: str
+    target: str
+    detail: str
+    before: Json
+    after: Json
+    refused: bool | None
+    hash: str | None
+
+
+class AuditList(Shape):
+    """One page of the audit, newest first; `next` as in a page of jobs."""
+
+    results: list[AuditShape]
     next: str | None
 
 

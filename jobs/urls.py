@@ -29,4 +29,5 @@ urlpatterns = [
     path("tokens/", views.tokens, name="tokens"),
     path("tokens/<str:id>/revoke/", views.token_revoke, name="token_revoke"),
     path("audit/", views.audit, name="audit"),
+    path("audit/export.<str:form>", views.audit_export, name="audit_export"),
 ]

@@ -17,7 +17,7 @@ from django.contrib import messages
 from django.contrib.auth.models import User
 from django.contrib.auth.views import LoginView, redirect_to_login
 from django.core.exceptions import PermissionDenied
-from django.http import Http404, HttpRequest, HttpResponse
+from django.http import Http404, HttpRequest, HttpResponse, StreamingHttpResponse
 from django.shortcuts import redirect, render, resolve_url
 from django.template.loader import render_to_string
 from django.utils.cache import patch_vary_headers
@@ -26,7 +26,8 @@ from django.views.decorators.http import require_http_methods
 from django_htmx.http import HttpResponseStopPolling, trigger_client_event
 from django_htmx.middleware import HtmxDetails
 
-from jobs import limits, problems, registry, roles, secrets, selectors, services
+from jobs import limits, problems, registry, reports, roles, secrets, selectors, services
+from jobs import serializers as shapes
 from jobs.errors import FieldError, IllegalMove, InvalidRequest, NotFound, RateLimited
 from jobs.forms import JobForm, TokenForm
 from jobs.models import Job, Operation
@@ -563,4 +564,40 @@ def token_revoke(request: Request, id: str) -> HttpResponse:
 
 @page("view_audit")
 def audit(request: Request) -> HttpResponse:
-    return live(request, "audit", {"entries": selectors.audit()})
+    asked = request.GET.dict()
+    cursor = asked.pop("cursor", "")
+    chosen = _audit_filter(asked)
+    named = {name: asked.get(name, "") for name in shapes.AUDIT_FIELDS}
+    context = {
+        "page": selectors.audit(chosen, cursor=cursor),
+        "chosen": named,
+        "filtered": any(named.values()),
+        "cursor": cursor,
+    }
+    return live(request, "audit", context, polls=not cursor)
+
+
+@page("view_audit")
+def audit_export(request: Request, form: str) -> HttpResponse:
+    """Send every entry that matches, line by line, as CSV or as one JSON object a line."""
+    entries = selectors.whole_audit(_audit_filter(request.GET.dict()))
+    rows = (shapes.AuditShape.model_validate(entry).answer() for entry in entries)
+    if form == "csv":
+        names = list(shapes.AuditShape.model_fields)
+        cells = ([_cell(row[name]) for name in names] for row in rows)
+        lines, kind = reports.csv_lines(names, cells), "text/csv"
+    else:
+        lines, kind = (f"{json.dumps(row)}\n" for row in rows), "application/x-ndjson"
+    answer = StreamingHttpResponse(lines, content_type=f"{kind}; charset=utf-8")
+    answer["Content-Disposition"] = f'attachment; filename="audit.{form}"'
+    return answer  # type: ignore[return-value]
+
+
+def _audit_filter(asked: Mapping[str, str]) -> selectors.AuditFilter:
+    """Return what a form asked for: what is empty there is not asked for."""
+    given = {name: [value] for name, value in asked.items() if value and name != "rev"}
+    return shapes.read_query(shapes.AuditParameters, given).chosen()
+
+
+def _cell(value: Any) -> reports.Cell:
+    return json.dumps(value) if isinstance(value, dict | list) else value

@@ -21,6 +21,7 @@ from pytest_django.plugin import DjangoDbBlocker
 
 from jobs import registry, repository, roles, services
 from jobs.claims import ClaimedJob
+from jobs.models import AuditEntry
 from tests.web.screenshots import CHROMIUM_ARGS
 
 HOSTILE = '"><svg onload=alert(1)></script><img src=x onerror=alert(2)>'
@@ -71,6 +72,12 @@ def probe(stores: str) -> Iterator[str]:
 
     yield NAME
     registry._types.pop(NAME)
+
+
+def changes() -> list[str]:
+    """Return what was done, as the audit has it: no refusal, and no coming and going."""
+    done = AuditEntry.objects.exclude(action__in=["login", "logout"]).filter(refused=False)
+    return [entry.action for entry in done]
 
 
 class Line:

@@ -4,9 +4,8 @@ import pytest
 from django.test import Client
 
 from jobs import selectors, services
-from jobs.models import AuditEntry
 from jobs.requests import Request
-from tests.web.conftest import FRAGMENT, HOSTILE, NAME, Line
+from tests.web.conftest import FRAGMENT, HOSTILE, NAME, Line, changes
 
 
 def test_filters_are_in_the_address(operator: Client, line: Line) -> None:
@@ -82,7 +81,7 @@ def test_requeue_from_a_form(operator: Client, line: Line) -> None:
     answer = operator.post(f"/jobs/{id}/requeue/", {"next": f"/jobs/{id}/"}, follow=True)
     assert f"Job {id} is pending again." in answer.content.decode()
     assert selectors.job(id).status == "pending"
-    assert AuditEntry.objects.get().action == "requeue"
+    assert changes() == ["requeue"]
 
 
 def test_a_conflict_is_explained_where_it_happened(operator: Client, line: Line) -> None:

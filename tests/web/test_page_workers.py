@@ -37,7 +37,7 @@ def test_no_worker_says_what_to_do(operator: Client, stores: str) -> None:
 
 def test_the_audit(client_of: Callable[..., Client], line: Line) -> None:
     client = client_of("admin")
-    assert "Nothing yet." in client.get("/audit/").content.decode()
+    assert "No entry matches." in client.get("/audit/?action=cancel").content.decode()
     services.cancel(line.pending(), actor="olga")
     page = client.get("/audit/").content.decode()
     assert "olga" in page
