@@ -319,8 +319,8 @@ class JobDetail(Endpoint):
     )
     def get(self, request: Request, id: str) -> Response:
         query = shapes.read_query(shapes.JobQuery, dict(request.GET.lists()))
-        self.reach_job(id)
         body, headers = _shown(id), dict[str, str]()
+        self.reach(body["queue"], f"job {id}")
         if query.wait and body["status"] not in ENDED:
             headers[WAITED] = selectors.wait_for(id, query.wait)
             body = _shown(id)
