@@ -4,17 +4,22 @@
 (() => {
   const { nonce } = document.currentScript;
   const create = document.createElement;
-  document.createElement = function (name, ...options) {
-    const element = create.call(this, name, ...options);
-    const kind = String(name).toLowerCase();
-    if (kind === "style") element.nonce = nonce;
-    if (kind === "img") {
-      const set = element.setAttribute;
-      element.setAttribute = (attribute, value) => {
-        if (attribute === "src" && /^https?:/.test(value)) return;
-        set.call(element, attribute, value);
-      };
-    }
+  document.createElement = function (...options) {
+    const element = create.apply(this, options);
+    if (element instanceof HTMLStyleElement) element.nonce = nonce;
     return element;
   };
+  const elsewhere = (address) => new URL(address, location).origin !== location.origin;
+  const image = HTMLImageElement.prototype;
+  const source = Object.getOwnPropertyDescriptor(image, "src");
+  const set = image.setAttribute;
+  image.setAttribute = function (name, value) {
+    if (name !== "src" || !elsewhere(value)) set.call(this, name, value);
+  };
+  Object.defineProperty(image, "src", {
+    ...source,
+    set(value) {
+      if (!elsewhere(value)) source.set.call(this, value);
+    },
+  });
 })();

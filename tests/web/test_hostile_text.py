@@ -11,7 +11,7 @@ from django.contrib.contenttypes.models import ContentType
 from django.core.files.storage import default_storage
 from playwright.sync_api import Browser, BrowserContext, Page, expect
 
-from jobs import reports, selectors, services
+from jobs import audit, reports, selectors, services
 from jobs.clients import collection
 from jobs.models import ApiToken, Job
 from tests.hostile import STRINGS
@@ -57,7 +57,7 @@ OVERFLOW = """() => {
   const wide = [...document.querySelectorAll("body *")].filter(
     (node) => node.getBoundingClientRect().right > root.clientWidth + 1);
   return `${root.scrollWidth} wide: ` + wide.slice(0, 6).map(
-    (node) => `${node.tagName}.${node.className} < ${node.parentElement.className}`).join(", ");
+    (node) => `${node.tagName}.${node.className}`.slice(0, 80)).join(", ");
 }"""
 
 
@@ -98,16 +98,16 @@ def plant(line: Line, text: str) -> str:
     return id
 
 
-@pytest.mark.parametrize("place", range(len(STRINGS)))
-def test_hostile_text_is_only_text(watched: Watched, line: Line, place: int) -> None:
-    id = plant(line, STRINGS[place])
-    page = watched.page
-    for path in ("/", "/jobs/", "/dead/", "/workers/", f"/jobs/{id}/", f"/jobs/{id}/cancel/"):
+def test_hostile_text_is_only_text(watched: Watched, probe: str) -> None:
+    ids = [plant(Line(), text) for text in STRINGS]
+    for path in ("/", "/jobs/", "/dead/", "/workers/"):
         watched.visit(path)
-        if path == f"/jobs/{id}/":
-            assert page.locator("main script, main svg[onload], main iframe").count() == 0
+    for id in ids:
+        watched.visit(f"/jobs/{id}/")
+    everything = plant(Line(), " ".join(STRINGS))
+    watched.visit(f"/jobs/{everything}/cancel/")
+    watched.visit(f"/admin/jobs/job/{everything}/change/", ours=False)
     watched.visit("/admin/jobs/job/", ours=False)
-    watched.visit(f"/admin/jobs/job/{id}/change/", ours=False)
     watched.visit("/admin/jobs/worker/", ours=False)
 
 
@@ -120,7 +120,7 @@ def test_hostile_names_of_people_and_queues_are_only_text(watched: Watched, line
         LogEntry.objects.create(
             user=olga, content_type=kind, object_id="1", object_repr=text[:200], action_flag=CHANGE
         )
-        services._audit(text, "requeue", text, text)
+        audit.record(text, "requeue", text, detail=text)
         name = text.replace("/", "")
         collection("queues").insert_one({"_id": name, "paused_at": None, "paused_by": text})
     for path in ("/queues/", "/audit/"):
@@ -129,9 +129,9 @@ def test_hostile_names_of_people_and_queues_are_only_text(watched: Watched, line
         watched.visit(f"/admin/{path}", ours=False)
 
 
-def test_a_report_of_hostile_text_is_only_text(watched: Watched, line: Line) -> None:
+def test_a_report_of_hostile_text_is_only_text(watched: Watched, probe: str) -> None:
     for text in STRINGS:
-        plant(line, text)
+        plant(Line(), text)
     made = reports.generate(STRINGS[1], "failures", 1)
     path = default_storage.path(made["html"])
     watched.page.goto(f"file://{path}")
@@ -144,9 +144,9 @@ def test_a_report_of_hostile_text_is_only_text(watched: Watched, line: Line) -> 
 def test_the_description_of_the_api_can_be_read_and_tried(watched: Watched) -> None:
     page: Page = watched.page
     page.goto("/api/docs/")
-    expect(page.locator("#operations-v1-list_jobs, .opblock").first).to_be_visible()
+    expect(page.locator("#operations-v1-list_jobs, .opblock").first).to_be_visible(timeout=30_000)
     page.goto("/api/redoc/")
-    expect(page.get_by_text("Submit a job", exact=True).first).to_be_visible()
+    expect(page.get_by_role("heading", name="Submit a job").first).to_be_visible(timeout=30_000)
     page.goto("/api/v1/stats/")
     expect(page.get_by_text("by_status").first).to_be_visible()
 
