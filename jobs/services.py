@@ -24,6 +24,7 @@ from jobs import (
     counting,
     idempotency,
     lanes,
+    logins,
     mongodb,
     operations,
     registry,
@@ -535,7 +536,7 @@ def _refusal(id: str, target: State, allowed: Iterable[State]) -> Exception:
     return IllegalMove(f"The job is {status}; only what is {states} can be {verb}.")
 
 
-# --- tokens -----------------------------------------------------------------------------------
+# --- tokens and logins ------------------------------------------------------------------------
 
 
 def issue_token(user: User, *, actor: str, **chosen: Any) -> str:
@@ -568,6 +569,13 @@ def program(name: str, role: roles.Role, *, actor: str) -> User:
         roles.give(user, role)
         audit.record(actor, "give_role", name, after={"role": role})
     return user
+
+
+def unlock(name: str, *, actor: str) -> int:
+    """Forget the failed logins of a name, so that it may try again; return how many there were."""
+    forgotten = logins.forget(name)
+    audit.record(actor, "unlock", name, detail=f"{forgotten} failed logins forgotten")
+    return forgotten
 
 
 def _new_program(name: str) -> User:
