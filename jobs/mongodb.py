@@ -37,6 +37,13 @@ def store_errors() -> Iterator[None]:
         raise StoreDown(f"MongoDB: {details.get('errmsg') or error}"[:500]) from error
 
 
+@contextmanager
+def within(seconds: float) -> Iterator[None]:
+    """Have MongoDB stop what takes longer; raises as `store_errors`."""
+    with store_errors(), pymongo.timeout(seconds):
+        yield
+
+
 def repeated(function: Callable[P, R]) -> Callable[P, R]:
     """Run a read or write that may safely be repeated: once more after a lost reply."""
 

@@ -11,7 +11,6 @@ from datetime import datetime, timedelta
 from functools import cache
 from typing import Any, Literal, TypeVar
 
-import pymongo
 from bson import ObjectId
 from bson.errors import InvalidId
 from django.conf import settings
@@ -112,7 +111,7 @@ def _read(model: type[M], selection: Mapping[str, Any], order: Document, limit: 
         {"$limit": limit},
         {"$project": columns},
     ]
-    with store_errors(), pymongo.timeout(QUERY_MILLISECONDS / 1000):
+    with mongodb.within(QUERY_MILLISECONDS / 1000):
         return list(model.objects.raw_aggregate(pipeline))  # type: ignore[attr-defined]
 
 
