@@ -1,6 +1,6 @@
 """Judge what pip-audit found: python .ci/audit_deps.py LOCK REPORT.json
 
-It prints each known vulnerability and exits 1; and it exits 2 if a locked package was not looked up:
+It prints each known vulnerability and exits 1. It exits 2 if a locked package was not looked up:
 pip-audit leaves out what it cannot check, and "nothing found" would then mean nothing.
 """
 
