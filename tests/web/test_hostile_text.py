@@ -1,6 +1,7 @@
 """Hostile text in every field, seen by a real browser: it is text, on pages that hold together."""
 
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
@@ -116,7 +117,16 @@ def test_hostile_names_of_people_and_queues_are_only_text(watched: Watched, line
     kind = ContentType.objects.get_for_model(Job)
     for text in STRINGS:
         person = User.objects.create(username=text)
-        ApiToken.objects.create(user=person, digest=str(ObjectId()))
+        key = str(ObjectId())
+        ApiToken.objects.create(
+            user=person,
+            name=text[:100],
+            public=key[-8:],
+            digest=key,
+            role="viewer",
+            queues=[],
+            created_at=datetime.now(UTC),
+        )
         LogEntry.objects.create(
             user=olga, content_type=kind, object_id="1", object_repr=text[:200], action_flag=CHANGE
         )

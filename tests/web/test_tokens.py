@@ -177,7 +177,7 @@ def test_the_page_shows_a_token_once(client_of: Callable[..., Client]) -> None:
     assert admin.post(f"/tokens/{kept.pk}/revoke/").status_code == 302
     assert caller.get("/api/v1/jobs/").status_code == 401
     actions = [entry.action for entry in AuditEntry.objects.all()]
-    assert actions == ["revoke_token", "issue_token", "give_role"]
+    assert actions[:3] == ["refused", "revoke_token", "issue_token"]
     assert token[12:] not in str(list(collection("audit").find()))
 
 
