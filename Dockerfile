@@ -2,9 +2,9 @@
 FROM python:3.12-slim-bookworm AS builder
 WORKDIR /build
 RUN python -m venv /opt/venv
-COPY requirements.txt .
+COPY requirements.lock .
 RUN --mount=type=cache,target=/root/.cache/pip \
-    /opt/venv/bin/pip install --disable-pip-version-check -r requirements.txt
+    /opt/venv/bin/pip install --disable-pip-version-check --require-hashes -r requirements.lock
 
 FROM python:3.12-slim-bookworm
 ENV PATH=/opt/venv/bin:$PATH \

@@ -1,10 +1,10 @@
 .DEFAULT_GOAL := help
-.PHONY: help run test lint chaos soak peers bench scale fuzz operations clean
+.PHONY: help run test lint chaos soak peers bench scale fuzz operations lock sbom audit-deps clean
 PYTHON ?= python3
 READY := .venv/.ready
 
 help: ## This list
-	@grep -hE '^[a-z]+:.*## ' Makefile | sed -E 's/^([a-z]+):.*## /  make \1	/'
+	@grep -hE '^[a-z-]+:.*## ' Makefile | sed -E 's/^([a-z-]+):.*## /  make \1	/'
 
 # exec: the runner is make's own child, so that what stops make stops everything.
 run: $(READY) ## Everything, with its own MongoDB and Redis; Ctrl-C stops it (PORT=8000 DATA_DIR=.data)
@@ -48,19 +48,47 @@ peers: $(READY) .peers/.ready ## The same faults on Celery, RQ, Dramatiq, BullMQ
 	@.venv/bin/python -m tests.system.peers.run --rows "$(ROWS)" --peers "$(PEERS)"
 	@.venv/bin/python -m tests.system.faults.report
 
+# Every file of every locked version, for each Python from 3.11 on. Kept pins stay: UPGRADE=1 renews them.
+lock: .supply/.ready ## requirements*.lock from requirements*.txt, with hashes (UPGRADE=1)
+	@for name in requirements requirements-dev requirements-supply; do \
+	  constraint=; [ $$name = requirements-dev ] && constraint="--constraints requirements.lock"; \
+	  .supply/bin/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
+	    --no-header --no-annotate $${UPGRADE:+--upgrade} $$constraint $$name.txt \
+	    --output-file $$name.lock || exit 1; \
+	done
+
+sbom: .supply/.ready ## What runs in production, as CycloneDX: build/sbom.json
+	@mkdir -p build
+	@.supply/bin/cyclonedx-py requirements --output-reproducible --output-format JSON \
+	  --output-file build/sbom.json requirements.lock
+
+# Strict, and judged by a script: on its own, pip-audit finds nothing wrong with what it cannot look up.
+audit-deps: .supply/.ready ## Known vulnerabilities; fails if a package could not be checked
+	@mkdir -p build
+	@rm -f build/audit.json
+	@.supply/bin/pip-audit --strict --progress-spinner off --disable-pip --require-hashes \
+	  --requirement requirements-dev.lock --format json --output build/audit.json; \
+	  $(PYTHON) .ci/audit_deps.py requirements-dev.lock build/audit.json
+
 clean: ## Remove .venv and caches; .data stays
-	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache
+	rm -rf .venv .supply build .mypy_cache .ruff_cache .pytest_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
-$(READY): requirements.txt requirements-dev.txt
+$(READY): requirements.lock requirements-dev.lock
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || \
 	  { echo "Python 3.11 or later is needed: install it, or name one: make PYTHON=/path/to/python3.11"; exit 1; }
 	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || \
 	  { echo "$(PYTHON) lacks its venv module: apt-get install python3-venv"; exit 1; }
 	@echo "Setting up .venv (once, a minute or two)"
 	@$(PYTHON) -m venv .venv
-	@.venv/bin/python -m pip install --disable-pip-version-check -r requirements-dev.txt >.venv/pip.log 2>&1 || \
+	@.venv/bin/python -m pip install --disable-pip-version-check --require-hashes -r requirements-dev.lock >.venv/pip.log 2>&1 || \
 	  { cat .venv/pip.log; exit 1; }
+	@touch $@
+
+.supply/.ready: requirements-supply.lock
+	@$(PYTHON) -m venv .supply
+	@.supply/bin/python -m pip install --disable-pip-version-check --require-hashes -r $< >.supply/pip.log 2>&1 || \
+	  { cat .supply/pip.log; exit 1; }
 	@touch $@
 
 # The peers of `make peers`, in a virtual environment and node_modules of their own.

@@ -164,7 +164,7 @@ class Run:
                 "lacks": system.lacks,
                 "jobs": system.jobs,
                 "bulk": system.bulk,
-                "unfit": dict(system.unfit),
+                "unfit": {"api": "it has no API over HTTP", **system.unfit},
                 "works": sorted(system.works),
                 "version": "",
                 "missing": "",

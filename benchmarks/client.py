@@ -2,8 +2,8 @@
 
 `python -m benchmarks.client MODULE` serves what `MODULE.queue()` returns: an object with
 `one(job, arguments)`, perhaps `bulk(job, [arguments, …])`, and perhaps `settle()`, which is not
-timed. Where they are coroutines, callers are tasks instead of threads. Standard library only: the
-peers' environments run it too.
+timed; `timed` calls any other method. Where they are coroutines, callers are tasks instead of
+threads. Standard library only: the peers' environments run it too.
 """
 
 import asyncio
@@ -60,6 +60,24 @@ def many(queue: Any, order: Order) -> Answer:
         took = time.monotonic() - started
     _settle(queue)
     return {"seconds": took}
+
+
+def timed(queue: Any, order: Order) -> Answer:
+    """Call one thing as often as told in each of several threads. Returns each call's time."""
+    call, milliseconds = getattr(queue, order["call"]), list[float]()
+    call()  # its connection is not what is measured
+
+    def caller() -> None:
+        for _ in range(order["count"] // order["callers"]):
+            began = time.monotonic()
+            call()
+            milliseconds.append(1000 * (time.monotonic() - began))
+
+    with ThreadPoolExecutor(order["callers"]) as pool:
+        started = time.monotonic()
+        for each in [pool.submit(caller) for _ in range(order["callers"])]:
+            each.result()
+        return {"seconds": time.monotonic() - started, "milliseconds": milliseconds}
 
 
 def paced(queue: Any, order: Order) -> Answer:
@@ -121,7 +139,7 @@ async def paced_async(queue: Any, order: Order) -> Answer:
 
 
 Act = Callable[[Any, Order], Any]
-ACTS: dict[str, Act] = {"one": one, "bulk": bulk, "many": many, "paced": paced}
+ACTS: dict[str, Act] = {"one": one, "bulk": bulk, "many": many, "timed": timed, "paced": paced}
 ASYNC_ACTS: dict[str, Act] = {"one": one_async, "many": many_async, "paced": paced_async}
 
 

@@ -51,6 +51,17 @@ TABLES: dict[str, tuple[Column, ...]] = {
         Column("mixed", "p50", "mixed, p50"),
         Column("mixed", "p99", "mixed, p99"),
     ),
+    "The API over HTTP: requests a second, and milliseconds": (
+        Column("api", "post", "submit one, a second"),
+        Column("api", "post_p50", "p50"),
+        Column("api", "post_p99", "p99"),
+        Column("api", "post_bulk", "submit 100, a second"),
+        Column("api", "post_bulk_p50", "p50"),
+        Column("api", "post_bulk_p99", "p99"),
+        Column("api", "get", "show one, a second"),
+        Column("api", "get_p50", "p50"),
+        Column("api", "get_p99", "p99"),
+    ),
     "Three idle workers": (
         Column("idle", "cpu", "CPU, % of a core"),
         Column("idle", "memory", "memory (PSS), MiB"),
@@ -91,6 +102,10 @@ rounds went.
 - **mixed**: bursts of 40 jobs every 0.5 s, in bulk where there is such a call; one in a hundred
   takes 2 s, and the others' wait is shown. Three processes that run one job at a time have 1.6
   of 3 taken by slow jobs. Systems with threads or coroutines run them beside each other.
+- **the API**: gunicorn with the settings of `make run` (two workers of four threads), and 8 clients
+  that ask again as soon as they are answered, each on a connection of its own, with a token, limits
+  counted. `POST /jobs/`, `POST /jobs/bulk/` of 100, `GET /jobs/{id}/`. The clients are one thread
+  with bare sockets and requests written beforehand; how much of a core it took is in the results.
 - **idle workers**: CPU time of the whole tree of processes, supervisors included, and its
   proportional set size.
 """

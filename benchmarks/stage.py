@@ -4,6 +4,7 @@ import contextlib
 import mmap
 import os
 import re
+import socket
 import tempfile
 import time
 from collections import Counter
@@ -20,6 +21,7 @@ from pymongo.database import Database
 from benchmarks.handlers import AT_GATE, CELLS, ENDED, FIRST, LAST, RECORD
 from benchmarks.processes import Client, Failed, Tree, redis_server, until
 from benchmarks.systems.base import PROCESSES, ROOT, System
+from taskqueue.embedded import free_port
 
 GATE_SECONDS = 10  # until the workers that have come are let go
 DRAIN_SECONDS = 60
@@ -56,6 +58,17 @@ class Stage:
         tree = Tree(commands, env, self.folder / "workers.log")
         try:
             yield tree
+        finally:
+            tree.close()
+
+    @contextlib.contextmanager
+    def web(self) -> Iterator[int]:
+        """Serve its API; yields the port."""
+        port = free_port()
+        tree = Tree([self.system.web(port)], self.env, self.folder / "web.log")
+        try:
+            until(lambda: tree.alive() and _listens(port), GATE_SECONDS * 3, "the API answers")
+            yield port
         finally:
             tree.close()
 
@@ -183,6 +196,12 @@ def stage(
         yield Stage(system, mode, folder, env | system.environment(mode), database)
 
 
+def _listens(port: int) -> bool:
+    with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), 1):
+        return True
+    return False
+
+
 def this_second() -> ObjectId:
     """The first id of this second: ids of several processes are in no order within it."""
     return ObjectId.from_datetime(datetime.now(UTC))
@@ -211,7 +230,7 @@ def variables(uri: str, folder: Path) -> dict[str, str]:
 def empty(database: Database[Document]) -> None:
     """Make every collection anew, with its indexes: what earlier rounds left must not count."""
     for name in database.list_collection_names():
-        if name.startswith(("django_", "system.")):
+        if name.startswith(("django_", "auth_", "system.")):  # roles are made by `migrate`
             continue
         indexes = [dict(index) for index in database[name].list_indexes()]
         database.drop_collection(name)

@@ -1,20 +1,27 @@
 """What is measured. Each function is one measurement of one system and returns its figures."""
 
 import contextlib
+import itertools
+import json
 import random
 import statistics
+import subprocess
+import sys
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 
 import psutil
 
+from benchmarks import load
 from benchmarks.handlers import is_slow
+from benchmarks.limit.client import API_BULK
 from benchmarks.processes import Client, Failed, Tree, until
 from benchmarks.stage import BATCH, Stage
-from benchmarks.systems.base import PROCESSES, System
+from benchmarks.systems.base import PROCESSES, ROOT, System
 from benchmarks.systems.ours import IO_THREADS, runworkers
 
 Figures = dict[str, Any]
@@ -30,6 +37,9 @@ SCALING, SCALING_EACH = (1, 3, 6), 40
 BURSTS, BURST_JOBS, BURST_EVERY = 28, 40, 0.5
 IDLE_SECONDS = 20.0
 WAIT_SECONDS = 60
+API_CLIENTS = 8  # as many as the web processes have threads
+API_CALLS = {"post": 3_000, "post_bulk": 160, "get": 4_000}
+JOBS, JOB = "/api/v1/jobs/", {"type": "noop", "payload": {}}
 
 
 def enqueue(stage: Stage, rate: float) -> Figures:
@@ -233,6 +243,55 @@ def _writes(commands: Counter[str]) -> dict[str, int]:
     return {name: count for name, count in commands.items() if name.startswith(written)}
 
 
+def api(stage: Stage, rate: float) -> Figures:
+    """Requests to the API by 8 clients: submit one, submit 100, show one."""
+    if not stage.system.web(0):
+        return _bare(stage)
+    token, figures = _token(stage), Figures()
+    with stage.web() as port:
+        one = load.request("POST", JOBS, token, JOB)
+        many = load.request("POST", f"{JOBS}bulk/", token, {"jobs": [JOB] * API_BULK})
+        made = load.load(port, [one] * WARM, API_CLIENTS)
+        paths = [f"{JOBS}{json.loads(body)['id']}/" for body in made.bodies]
+        shown = [load.request("GET", path, token) for path in paths]
+        load.load(port, [many, *shown], API_CLIENTS)
+        for name, count in API_CALLS.items():
+            asked = {"post": [one], "post_bulk": [many], "get": shown}[name]
+            answers = load.load(port, itertools.islice(itertools.cycle(asked), count), API_CLIENTS)
+            figures |= _api_figures(name, count, answers.seconds, answers.milliseconds)
+            figures[f"{name}_client_cpu"] = 100 * answers.cpu
+    return figures
+
+
+def _token(stage: Stage) -> str:
+    if not stage.system.own:
+        return "none"
+    command = [sys.executable, "manage.py", "apitoken", "bench", "--role", "operator"]
+    made = subprocess.run(
+        command, cwd=ROOT, env=stage.env, capture_output=True, text=True, timeout=60, check=False
+    )
+    if made.returncode:
+        raise Failed(f"no token: {made.stderr[-300:]}")
+    return made.stdout.split()[-1]
+
+
+def _bare(stage: Stage) -> Figures:
+    """The same by its client: two processes of four threads, as the web page has."""
+    figures = Figures()
+    with stage.client() as first, stage.client() as second, ThreadPoolExecutor(2) as pool:
+        for name, count in API_CALLS.items():
+            order = {"call": name, "count": count // 2, "callers": API_CLIENTS // 2}
+            answers = list(pool.map(lambda each, o=order: each.tell("timed", **o), (first, second)))
+            times = [each for answer in answers for each in answer["milliseconds"]]
+            seconds = max(answer["seconds"] for answer in answers)
+            figures |= _api_figures(name, len(times), seconds, times)
+    return figures
+
+
+def _api_figures(name: str, count: int, seconds: float, milliseconds: list[float]) -> Figures:
+    return {name: count / seconds, **_percentiles(milliseconds, prefix=f"{name}_")}
+
+
 @dataclass(frozen=True)
 class Workload:
     """`rounds`: how many at most. `units` says what its figures are."""
@@ -254,6 +313,7 @@ WORKLOADS: dict[str, Workload] = {
         Workload("io", f"Jobs that wait, {PROCESSES} x {IO_THREADS}", waiting, 2, "io"),
         Workload("scaling", "Jobs that wait, 1 to 6 processes", scaling, rounds=2),
         Workload("mixed", "Mixed durations", mixed, rounds=1),
+        Workload("api", "The API: requests a second", api, rounds=3, mode="api"),
         Workload("idle", "Idle: CPU and memory", idle, rounds=1),
     )
 }

@@ -5,6 +5,7 @@ Jobs are steered on the dashboard.
 
 from typing import Any, ClassVar
 
+from axes.models import AccessAttempt
 from django.contrib import admin
 from django.contrib.auth.admin import GroupAdmin, UserAdmin
 from django.contrib.auth.models import Group, User
@@ -18,9 +19,6 @@ from jobs.models import ApiToken, AuditEntry, Job, Queue, Worker
 from jobs.roles import Right, may
 
 COUNTED = 10_000  # rows; beyond, a list says that many and does not count on
-
-admin.site.site_header = admin.site.site_title = "taskqueue"
-admin.site.site_url = "/"  # the dashboard
 
 
 class CappedPaginator(Paginator):  # type: ignore[type-arg]
@@ -74,6 +72,9 @@ class JobAdmin(ReadOnlyAdmin):
     search_help_text = "A job type, whole."
     exclude = ["payload", "result"]  # the dashboard shows them, without their secrets
 
+    def get_exclude(self, request: HttpRequest, obj: Model | None = None) -> list[str]:
+        return [] if may(request.user, "view_payload") else ["payload", "result", "attempts"]
+
 
 @admin.register(Worker)
 class WorkerAdmin(ReadOnlyAdmin):
@@ -108,6 +109,22 @@ class ApiTokenAdmin(ReadOnlyAdmin):
         for token in chosen:
             said = services.revoke_token(str(token.pk), actor=request.user.get_username())
             self.message_user(request, f"{said} is revoked.")
+
+
+@admin.register(AccessAttempt)
+class FailedLoginAdmin(ReadOnlyAdmin):
+    """Failed logins of late: what locks people out, and how to let them in."""
+
+    right = "manage_users"
+    list_display = ["username", "ip_address", "failures_since_start", "attempt_time"]
+    fields = ["username", "ip_address", "user_agent", "failures_since_start", "attempt_time"]
+    actions = ["unlock"]
+
+    @admin.action(description="Unlock: forget the failed logins of these names")
+    def unlock(self, request: HttpRequest, chosen: QuerySet[Any]) -> None:
+        for name in set(chosen.values_list("username", flat=True)):
+            services.unlock(name, actor=request.user.get_username())
+            self.message_user(request, f"{name} may try again.")
 
 
 class ManagedAdmin(AuditedAdmin):

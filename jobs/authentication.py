@@ -10,9 +10,9 @@ from rest_framework.permissions import BasePermission
 from rest_framework.request import Request
 
 from jobs import origin, tokens
-from jobs.errors import TokenRefused
 from jobs.models import ApiToken
 from jobs.roles import Right, bind, may, scope_of
+from jobs.tokens import TokenRefused
 
 if TYPE_CHECKING:  # it imports this module: the settings name it
     from rest_framework.views import APIView

@@ -79,12 +79,6 @@ class ReadOnly(QueueError):
         )
 
 
-class TokenRefused(QueueError):
-    """A token that cannot be used; the message says why."""
-
-    code = "unauthenticated"
-
-
 class RateLimited(QueueError):
     """The caller has asked for too much within a minute; nothing was done.
 

@@ -98,7 +98,8 @@ def _add(client: Redis, name: str, ids: list[str], *, at_head: bool) -> None:
 
 
 @cache
-def _script(name: str) -> str:
+def script(name: str) -> str:
+    """Return the text of a script of `jobs/lua`."""
     return (LUA / f"{name}.lua").read_text()
 
 
@@ -108,8 +109,7 @@ def fetch(client: Redis, lanes: Sequence[Lane], count: int) -> list[ObjectId]:
     Raises `RedisError`; the ids of a lost reply are found again by repair.
     """
     keys: list[Any] = [key(lane) for lane in lanes]
-    script = Script(client, _script("fetch"))
-    taken: list[str] = script(keys=keys, args=[count])
+    taken: list[str] = Script(client, script("fetch"))(keys=keys, args=[count])
     if not taken:
         reply = client.brpop(keys, timeout=BLOCK_SECONDS)
         taken = [str(reply[1])] if reply else []

@@ -4,8 +4,6 @@ Without Redis nobody is refused: a limit protects the stores, and must not be wh
 """
 
 from dataclasses import dataclass
-from functools import cache
-from pathlib import Path
 from typing import Literal
 
 import structlog
@@ -14,7 +12,7 @@ from redis.exceptions import RedisError
 
 from jobs.clients import redis
 from jobs.errors import RateLimited
-from jobs.lanes import Breaker
+from jobs.lanes import Breaker, script
 
 log = structlog.get_logger(__name__)
 Kind = Literal["submit", "read", "write", "unknown"]
@@ -54,8 +52,9 @@ def take(kind: Kind, who: str, cost: int = 1) -> Allowance | None:
     if not limit or _breaker.open():
         return None
     try:
-        script = redis().register_script(_script())
-        allowed, remaining, wait = script(keys=[key(kind, who)], args=[cost, limit, WINDOW_SECONDS])
+        counting = redis().register_script(script("limit"))
+        taken = counting(keys=[key(kind, who)], args=[cost, limit, WINDOW_SECONDS])
+        allowed, remaining, wait = taken
     except RedisError as error:
         _breaker.trip()
         log.warning("limits.uncounted", error=str(error)[:200], meaning="nobody is refused now")
@@ -71,8 +70,3 @@ def _refusal(kind: Kind, cost: int, limit: int, wait: int) -> str:
     if cost > limit:
         return f"{rule}; these are {cost} at once. Nothing was done: send them in smaller parts."
     return f"{rule}. Nothing was done: try again in {wait} s."
-
-
-@cache
-def _script() -> str:
-    return (Path(__file__).parent / "lua" / "limit.lua").read_text()

@@ -4,25 +4,53 @@ from collections.abc import Callable
 
 import structlog
 from django.conf import settings
+from django.contrib.auth import SESSION_KEY, logout
 from django.db import Error as DatabaseError
 from django.http import HttpRequest, HttpResponse, HttpResponseBase
 from django.template.loader import render_to_string
 from django.urls import reverse
 from pymongo.errors import PyMongoError
 
-from jobs import audit, origin
+from jobs import audit, mongodb, origin
 from jobs.errors import ReadOnly, StoreDown
 from jobs.problems import RETRY_SECONDS, SAFE, Problem, too_slow
 from jobs.problems import response as problem_response
 
 log = structlog.get_logger(__name__)
 
+USED_EVERY_SECONDS = 30  # how often the last use of a session is written down, at most
 SESSION_PAGES = ("login", "logout", "admin:login", "admin:logout")
 
 
 def read_only(request: HttpRequest) -> dict[str, bool]:
     """Return what every page says of itself: whether changes are switched off."""
     return {"read_only": settings.READ_ONLY}
+
+
+class SessionAgeMiddleware:
+    """End a session that nobody has used for a time, or that is too old."""
+
+    def __init__(self, get_response: Callable[[HttpRequest], HttpResponseBase]) -> None:
+        self.get_response = get_response
+
+    def __call__(self, request: HttpRequest) -> HttpResponseBase:
+        if SESSION_KEY in request.session and not self._lives(request):
+            logout(request)
+        return self.get_response(request)
+
+    def _lives(self, request: HttpRequest) -> bool:
+        now = mongodb.now().timestamp()
+        began = request.session.setdefault("began", now)
+        used = request.session.setdefault("used", now)
+        if not _is_poll(request) and now - used > USED_EVERY_SECONDS:
+            request.session["used"] = now
+        idle, age = now - used, now - began
+        return bool(idle <= settings.SESSION_IDLE_SECONDS and age <= settings.SESSION_MAX_SECONDS)
+
+
+def _is_poll(request: HttpRequest) -> bool:
+    """A page that is left open asks every two seconds: that is no sign of a person."""
+    return request.method in SAFE and "HX-Request" in request.headers
 
 
 class ReadOnlyMiddleware:

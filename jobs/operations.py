@@ -12,7 +12,7 @@ from hashlib import blake2b
 from typing import Any
 
 from bson import ObjectId
-from pymongo import ASCENDING, DESCENDING, ReturnDocument
+from pymongo import ASCENDING, ReturnDocument
 from pymongo.client_session import ClientSession
 from pymongo.errors import DuplicateKeyError
 
@@ -27,7 +27,6 @@ PREVIEW_KEPT = timedelta(hours=1)
 KEPT = timedelta(days=30)  # from its start on
 PREVIEWED, RUNNING, STOPPED = "previewed", "running", "stopped"
 COMPLETED, FAILED = "completed", "failed"
-STATES = (PREVIEWED, RUNNING, STOPPED, COMPLETED, FAILED)
 
 _STAMPED = ("status", "claim", "enqueued_at", "finished_at")
 _READ = {**counting.PLACE, **dict.fromkeys(_STAMPED, 1)}
@@ -261,12 +260,3 @@ def running() -> list[ObjectId]:
     """Return the operations that run, the oldest first."""
     found = collection("operations").find({"state": RUNNING}, {"_id": 1})
     return [document["_id"] for document in found.sort("_id", ASCENDING)]
-
-
-@durable
-def started(before: ObjectId | None, limit: int) -> list[Document]:
-    """Return operations that were started, the newest first, from before that one on."""
-    chosen: Document = {"state": {"$ne": PREVIEWED}}
-    if before is not None:
-        chosen["_id"] = {"$lt": before}
-    return list(collection("operations").find(chosen).sort("_id", DESCENDING).limit(limit))

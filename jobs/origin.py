@@ -4,7 +4,6 @@ A ContextVar, so that services need no parameter for it. Code that runs outside 
 command, or the job that runs there.
 """
 
-import getpass
 import re
 from contextvars import ContextVar
 from dataclasses import dataclass, replace
@@ -76,11 +75,3 @@ def address_of(request: HttpRequest) -> str:
         chain = [part.strip() for part in named if part.strip()]
         heard = chain[-settings.TRUSTED_PROXIES :][0] if chain else heard
     return heard[:64]
-
-
-def os_user() -> str:
-    """Return who runs this command: the name in the operating system."""
-    try:
-        return getpass.getuser()
-    except (KeyError, OSError):
-        return "unknown"

@@ -116,9 +116,8 @@ def _read(model: type[M], selection: Mapping[str, Any], order: Document, limit: 
 
 
 def jobs_named(ids: Sequence[ObjectId]) -> list[Job]:
-    """Return these jobs in this order, without what is large; one that has gone is left out."""
-    found = {job.id: job for job in _jobs().filter(id__in=list(ids)).defer(*LARGE)}
-    return [found[id] for id in ids if id in found]
+    """Return these jobs, the newest first, without what is large; at most `MAX_PAGE_SIZE`."""
+    return _listed({"_id": {"$in": list(ids)}}, NEWEST_FIRST, MAX_PAGE_SIZE)
 
 
 def _jobs() -> QuerySet[Job]:
@@ -220,14 +219,19 @@ def _read_cursor(cursor: str) -> ObjectId:
         ) from None
 
 
+def read_id(id: str, what: str = "A job") -> ObjectId:
+    """Return the id that a text is. Raises `InvalidRequest`, which says `what` it is the id of."""
+    if not ObjectId.is_valid(id):
+        raise InvalidRequest(FieldError("id", f"{what}'s id is 24 hexadecimal digits."))
+    return ObjectId(id)
+
+
 def job(id: str, *, reveal: bool = False) -> Job:
     """Return one job, its secrets masked; to `reveal` them, ask `services.reveal` first.
 
     Raises `InvalidRequest` for what is no id, `NotFound`.
     """
-    if not ObjectId.is_valid(id):
-        raise InvalidRequest(FieldError("id", "A job's id is 24 hexadecimal digits."))
-    found = _jobs().filter(id=ObjectId(id)).first()
+    found = _jobs().filter(id=read_id(id)).first()
     if found is None:
         raise NotFound(f"There is no job {id}. Completed jobs are deleted after a time.")
     found.payload, found.result = secrets.shown(
@@ -445,11 +449,8 @@ def operations(*, cursor: str = "", size: int = PAGE_SIZE) -> OperationPage:
 
 def operation(id: str) -> Operation:
     """Return an operation that was started. Raises `InvalidRequest` for no id, `NotFound`."""
-    if not ObjectId.is_valid(id):
-        raise InvalidRequest(FieldError("id", "An operation's id is 24 hexadecimal digits."))
-    found: Operation | None = (
-        Operation.objects.exclude(state=PREVIEWED).filter(id=ObjectId(id)).first()
-    )
+    started = Operation.objects.exclude(state=PREVIEWED)
+    found: Operation | None = started.filter(id=read_id(id, "An operation")).first()
     if found is None:
         raise NotFound(f"There is no operation {id}. They are kept for 30 days.")
     return found

@@ -24,6 +24,7 @@ from jobs import (
     counting,
     idempotency,
     lanes,
+    logins,
     mongodb,
     operations,
     registry,
@@ -132,8 +133,11 @@ def accept(
     )
     for queue in {document["queue"] for document in documents}:
         _know_queue(queue)
-    if earlier := repository.insert(documents, named):
-        return _replay(earlier, requests)
+    earlier = repository.insert(documents, named)
+    if earlier and named:
+        # Nothing goes to Redis: what is missing there, repair puts back.
+        _check_same(earlier, named, "stored")
+        return Accepted([str(id) for id in earlier["ids"]], replayed=True)
     lanes.push(_hint(document) for document in documents if document["status"] == State.PENDING)
     return Accepted([str(id) for id in ids])
 
@@ -149,14 +153,13 @@ def _check_scope(queues: Sequence[str], within: frozenset[str]) -> None:
         raise OutOfScope(*faults[:100])
 
 
-def _replay(earlier: Mapping[str, Any], requests: Sequence[Request]) -> Accepted:
-    """Answer as the first time. Nothing goes to Redis: what is missing there, repair puts back."""
-    if earlier["digest"] != idempotency.digest(requests):
+def _check_same(earlier: Mapping[str, Any], named: Mapping[str, Any], done: str) -> None:
+    """Raise `IdempotencyConflict` unless both requests of that key asked for the same."""
+    if earlier["digest"] != named["digest"]:
         raise IdempotencyConflict(
-            "This idempotency key belongs to another request. Nothing was stored: "
+            f"This idempotency key belongs to another request. Nothing was {done}: "
             "use a new key for a new request."
         )
-    return Accepted([str(id) for id in earlier["ids"]], replayed=True)
 
 
 @cache
@@ -303,7 +306,7 @@ def requeue(id: str, *, actor: str) -> None:
 
     Raises `NotFound`, `IllegalMove`.
     """
-    moved = repository.requeue({"_id": _job_id(id)})
+    moved = repository.requeue({"_id": selectors.read_id(id)})
     if not moved:
         raise _refusal(id, State.PENDING, REQUEUEABLE)
     lanes.push(moved)
@@ -315,7 +318,7 @@ def cancel(id: str, *, actor: str) -> None:
 
     Its `ctx.should_stop` becomes true within about 2 s. Raises `NotFound`, `IllegalMove`.
     """
-    if not repository.cancel({"_id": _job_id(id)}, _retention_seconds()):
+    if not repository.cancel({"_id": selectors.read_id(id)}, _retention_seconds()):
         raise _refusal(id, State.CANCELLED, sources(State.CANCELLED))
     audit.record(actor, "cancel", id, after={"status": State.CANCELLED.value})
 
@@ -323,8 +326,8 @@ def cancel(id: str, *, actor: str) -> None:
 def delete(id: str, *, actor: str) -> None:
     """Delete a job that has ended, and count it out. Raises `NotFound`, `IllegalMove`."""
     until = time.monotonic() + COUNTED_SECONDS
-    while not repository.delete(_job_id(id)):
-        status = repository.status(_job_id(id))
+    while not repository.delete(selectors.read_id(id)):
+        status = repository.status(selectors.read_id(id))
         if status is None:
             raise NotFound(f"There is no job {id}.")
         if status not in ENDED:
@@ -451,11 +454,8 @@ def start_operation(frozen: Frozen, *, actor: str, key: str | None = None) -> St
         digest = idempotency.digest_of_operation(frozen.id)
         request = idempotency.accepted_request(key, actor, digest, [frozen.id], mongodb.now())
     started, earlier = operations.start(frozen.id, request)
-    if earlier and request and earlier["digest"] != request["digest"]:
-        raise IdempotencyConflict(
-            "This idempotency key belongs to another request. Nothing was started: "
-            "use a new key for a new request."
-        )
+    if earlier and request:
+        _check_same(earlier, request, "started")
     if started:
         detail = f"{started['action']} {started['total']} jobs: {started['filter'] or 'all'}"
         audit.record(actor, "operation_start", str(frozen.id), detail=detail)
@@ -479,9 +479,7 @@ def resume_operation(id: str, *, actor: str) -> None:
 
 
 def _operation_id(id: str) -> ObjectId:
-    if not ObjectId.is_valid(id):
-        raise InvalidRequest(FieldError("id", "An operation's id is 24 hexadecimal digits."))
-    return ObjectId(id)
+    return selectors.read_id(id, "An operation")
 
 
 def _not_so(id: str, verb: str, states: str) -> Exception:
@@ -537,14 +535,8 @@ def _operate(id: ObjectId) -> int:
 # --- of one job or queue ----------------------------------------------------------------------
 
 
-def _job_id(id: str) -> ObjectId:
-    if not ObjectId.is_valid(id):
-        raise InvalidRequest(FieldError("id", "A job's id is 24 hexadecimal digits."))
-    return ObjectId(id)
-
-
 def _refusal(id: str, target: State, allowed: Iterable[State]) -> Exception:
-    status = repository.status(_job_id(id))
+    status = repository.status(selectors.read_id(id))
     if status is None:
         return NotFound(f"There is no job {id}.")
     verb = "requeued" if target is State.PENDING else "cancelled"
@@ -552,7 +544,7 @@ def _refusal(id: str, target: State, allowed: Iterable[State]) -> Exception:
     return IllegalMove(f"The job is {status}; only what is {states} can be {verb}.")
 
 
-# --- tokens -----------------------------------------------------------------------------------
+# --- tokens and logins ------------------------------------------------------------------------
 
 
 def issue_token(user: User, *, actor: str, **chosen: Any) -> str:
@@ -585,6 +577,13 @@ def program(name: str, role: roles.Role, *, actor: str) -> User:
         roles.give(user, role)
         audit.record(actor, "give_role", name, after={"role": role})
     return user
+
+
+def unlock(name: str, *, actor: str) -> int:
+    """Forget the failed logins of a name, so that it may try again; return how many there were."""
+    forgotten = logins.forget(name)
+    audit.record(actor, "unlock", name, detail=f"{forgotten} failed logins forgotten")
+    return forgotten
 
 
 def _new_program(name: str) -> User:

@@ -12,7 +12,7 @@ from bson import ObjectId
 from django.contrib.auth.models import User
 
 from jobs import mongodb, roles
-from jobs.errors import FieldError, InvalidRequest, NotFound, TokenRefused
+from jobs.errors import FieldError, InvalidRequest, NotFound
 from jobs.models import ApiToken
 from jobs.registry import NAME
 
@@ -22,6 +22,10 @@ LETTERS = string.ascii_lowercase + string.digits
 NAME_LENGTH = 100
 MAX_QUEUES = 50
 USED_EVERY = timedelta(minutes=1)  # how often the last use is written down, at most
+
+
+class TokenRefused(Exception):
+    """A token that cannot be used; the message says why."""
 
 
 def digest(token: str) -> str:

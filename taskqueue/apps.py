@@ -1,5 +1,6 @@
 """Django's own apps, on MongoDB: their primary keys are ObjectIds."""
 
+from axes.apps import AppConfig as AxesConfig
 from django.contrib.admin.apps import AdminConfig
 from django.contrib.auth.apps import AuthConfig
 from django.contrib.contenttypes.apps import ContentTypesConfig
@@ -8,6 +9,7 @@ OBJECT_ID = "django_mongodb_backend.fields.ObjectIdAutoField"
 
 
 class MongoAdminConfig(AdminConfig):
+    default_site = "jobs.admin_site.Site"
     default_auto_field = OBJECT_ID
 
 
@@ -16,4 +18,8 @@ class MongoAuthConfig(AuthConfig):
 
 
 class MongoContentTypesConfig(ContentTypesConfig):
+    default_auto_field = OBJECT_ID
+
+
+class MongoAxesConfig(AxesConfig):  # type: ignore[misc]
     default_auto_field = OBJECT_ID

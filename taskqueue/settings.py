@@ -3,6 +3,7 @@
 import logging
 import os
 import secrets
+from datetime import timedelta
 from pathlib import Path
 from urllib.parse import parse_qs, urlsplit
 
@@ -141,6 +142,7 @@ DEFAULT_AUTO_FIELD = "django_mongodb_backend.fields.ObjectIdAutoField"
 MIGRATION_MODULES = {
     "admin": "taskqueue.migrations.admin",
     "auth": "taskqueue.migrations.auth",
+    "axes": "taskqueue.migrations.axes",
     "contenttypes": "taskqueue.migrations.contenttypes",
 }
 CACHES = {
@@ -189,6 +191,7 @@ INSTALLED_APPS = [
     "taskqueue.apps.MongoAdminConfig",
     "taskqueue.apps.MongoAuthConfig",
     "taskqueue.apps.MongoContentTypesConfig",
+    "taskqueue.apps.MongoAxesConfig",
     "django.contrib.sessions",
     "django.contrib.messages",
     "django.contrib.staticfiles",
@@ -213,10 +216,12 @@ MIDDLEWARE = [
     "django.middleware.csrf.CsrfViewMiddleware",
     "django.contrib.auth.middleware.AuthenticationMiddleware",
     "django.contrib.messages.middleware.MessageMiddleware",
+    "jobs.middleware.SessionAgeMiddleware",
     "jobs.middleware.ReadOnlyMiddleware",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
     "django_htmx.middleware.HtmxMiddleware",
     "jobs.middleware.StoreDownMiddleware",
+    "axes.middleware.AxesMiddleware",
 ]
 ROOT_URLCONF = "taskqueue.urls"
 WSGI_APPLICATION = "taskqueue.wsgi.application"
@@ -235,15 +240,25 @@ TEMPLATES = [
         },
     }
 ]
+AUTHENTICATION_BACKENDS = [
+    "axes.backends.AxesStandaloneBackend",
+    "django.contrib.auth.backends.ModelBackend",
+]
+VALIDATORS = "django.contrib.auth.password_validation"
 AUTH_PASSWORD_VALIDATORS = [
-    {"NAME": f"django.contrib.auth.password_validation.{name}"}
-    for name in ("MinimumLengthValidator", "CommonPasswordValidator", "NumericPasswordValidator")
+    {"NAME": f"{VALIDATORS}.MinimumLengthValidator", "OPTIONS": {"min_length": 12}},
+    {"NAME": f"{VALIDATORS}.UserAttributeSimilarityValidator"},
+    {"NAME": f"{VALIDATORS}.CommonPasswordValidator"},
+    {"NAME": f"{VALIDATORS}.NumericPasswordValidator"},
 ]
 LOGIN_URL = "login"
 LOGIN_REDIRECT_URL = "overview"
 LOGOUT_REDIRECT_URL = "login"
 # Read through Redis, kept in MongoDB: a FLUSHALL logs nobody out.
 SESSION_ENGINE = "jobs.sessions"
+SESSION_IDLE_SECONDS = env_int("SESSION_IDLE_SECONDS", 8 * 3600, least=60)
+SESSION_MAX_SECONDS = env_int("SESSION_MAX_SECONDS", 7 * 86400, least=60)
+SESSION_COOKIE_AGE = SESSION_MAX_SECONDS
 SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = HTTPS
 # Browsers take `__Host-` from this very host only, over TLS: a neighbour cannot plant one.
 SESSION_COOKIE_NAME = "__Host-sessionid" if HTTPS else "sessionid"
@@ -272,6 +287,19 @@ CONTENT_SECURITY_POLICY = {
         "base-uri": [NONE],
     }
 }
+# Failed logins are kept in MongoDB: a lockout survives a restart and a FLUSHALL.
+LOGIN_FAILURES = env_int("LOGIN_FAILURES", 6, least=1)
+LOGIN_LOCK_SECONDS = env_int("LOGIN_LOCK_SECONDS", 900, least=1)
+AXES_HANDLER = "jobs.logins.Handler"
+AXES_FAILURE_LIMIT = LOGIN_FAILURES
+AXES_COOLOFF_TIME = timedelta(seconds=LOGIN_LOCK_SECONDS)
+AXES_LOCKOUT_PARAMETERS = [["username", "ip_address"]]
+AXES_RESET_ON_SUCCESS = True
+AXES_RESET_COOL_OFF_ON_FAILURE_DURING_LOCKOUT = False
+AXES_CLIENT_IP_CALLABLE = "jobs.origin.address_of"
+AXES_LOCKOUT_CALLABLE = "jobs.logins.locked"
+AXES_ENABLE_ADMIN = False  # jobs.admin has one with our rights
+AXES_VERBOSE = False
 DATA_UPLOAD_MAX_MEMORY_SIZE = BULK_MAX_BYTES
 
 LANGUAGE_CODE = "en"

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from axes.models import AccessAttempt, AccessAttemptExpiration, AccessLog
 from bson import ObjectId
 from django.apps import apps
 from django.conf import settings
@@ -27,7 +28,8 @@ from jobs import audit, clients, counting, selectors, services
 from taskqueue import embedded
 
 _running = ExitStack()
-WEB_MODELS = (LogEntry, ContentType, Permission, Group, User, Session)
+LOGINS = (AccessAttempt, AccessAttemptExpiration, AccessLog)
+WEB_MODELS = (LogEntry, ContentType, Permission, Group, User, Session, *LOGINS)
 
 
 def pytest_configure(config: pytest.Config) -> None:

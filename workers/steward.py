@@ -27,6 +27,7 @@ SPARE = 10  # times less often others do the leader's chores: it may be cut off 
 JUMP_SECONDS = 2.0  # by how much MongoDB's clock may disagree with ours about a heartbeat's time
 REPAIR_SECONDS = 1.0
 OPERATE_SECONDS = 0.1  # between two batches of bulk operations: everybody else comes first
+OPERATE_IDLE_SECONDS = 0.5  # between two looks for one, while none moves a job
 PROMOTE_SECONDS = 0.2
 PROMOTE_PASS_SECONDS = 2.0
 COUNT_SECONDS = 2.0
@@ -88,6 +89,7 @@ class Steward:
         self.no_reaping_until = self.beat_at + min(beats, settings.WORKER_LOST_SECONDS)
         self._heard = b""
         self._reports: list[dict[str, Any]] = []
+        self.operating = Chore("operate", OPERATE_IDLE_SECONDS, self.operate, for_all=True)
         self.chores = (
             Chore("bury", 0.5, self.bury),
             Chore("heartbeat", settings.WORKER_HEARTBEAT_SECONDS, self.heartbeat),
@@ -96,7 +98,7 @@ class Steward:
             Chore("promote", PROMOTE_SECONDS, self.promote, for_all=True),
             Chore("count", COUNT_SECONDS, self.count, for_all=True),
             Chore("expire", EXPIRE_SECONDS, self.expire, for_all=True),
-            Chore("operate", OPERATE_SECONDS, services.operate, for_all=True),
+            self.operating,
             Chore("repair", REPAIR_SECONDS, self.repair, for_all=True),
             Chore("reap", REAP_SECONDS, self.reap, for_all=True),
             Chore("moved_on", MOVED_ON_SECONDS, self.tell_moved_on),
@@ -195,6 +197,11 @@ class Steward:
     def expire(self) -> None:
         """Delete the jobs that have been kept long enough."""
         self._until_none(services.expire, TIDY_PASS_SECONDS)
+
+    def operate(self) -> None:
+        """Do the next batch of each bulk operation; look for one seldom, while none moves a job."""
+        moved = services.operate()
+        self.operating.seconds = OPERATE_SECONDS if moved else OPERATE_IDLE_SECONDS
 
     def _until_none(self, act: Callable[[], int], seconds: float) -> None:
         """Act until nothing is left to do; a herd in several goes, so that other chores go on."""

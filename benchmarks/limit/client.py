@@ -8,6 +8,7 @@ from bson import ObjectId
 from benchmarks.limit import LINE, Document, jobs, line
 from benchmarks.ours.client import payload
 
+API_BULK = 100
 NUMBERED = {name: [0] for name in ("sleep", "stamp", "mixed")}
 SOME: dict[str, list[Any]] = {"noop": [], "result": [], "swallow": [""], **NUMBERED}
 
@@ -18,6 +19,7 @@ class Queue:
         self.jobs = jobs()
         self.line = line()
         self.unpushed: list[str] = []
+        self.known: ObjectId | None = None  # a job that can be read
 
     def one(self, job: str, arguments: list[Any]) -> None:
         document = self._document(job, arguments)
@@ -32,6 +34,18 @@ class Queue:
             self.line.lpush(LINE, *ids)
         else:
             self.unpushed += ids
+
+    # What the API's verbs come down to.
+    def post(self) -> None:
+        document = self._document("noop", [])
+        self.jobs.insert_one(document)
+        self.known = document["_id"]
+
+    def post_bulk(self) -> None:
+        self.jobs.insert_many([self._document("noop", []) for _ in range(API_BULK)])
+
+    def get(self) -> None:
+        self.jobs.find_one({"_id": self.known})
 
     def settle(self) -> None:
         """Fill the line: the row for `insert_many` is that call alone."""

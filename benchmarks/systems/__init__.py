@@ -21,5 +21,6 @@ SYSTEMS: dict[str, System] = {
         peers.CELERY_MONGODB,
         peers.RQ,
         peers.RQ_SIMPLE,
+        peers.FASTAPI,
     )
 }

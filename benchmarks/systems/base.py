@@ -37,6 +37,10 @@ class System:
         """The command that enqueues on orders from the runner."""
         raise NotImplementedError
 
+    def web(self, port: int) -> list[str]:
+        """The command that serves its API over HTTP; empty: it is asked by its client."""
+        return []
+
     def environment(self, mode: str) -> dict[str, str]:
         """Further variables for workers and client."""
         return {}

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from importlib.metadata import version
 
 from benchmarks.systems.base import PROCESSES, ROOT, System
+from taskqueue.run import WEB
 
 CLIENT = [sys.executable, "-m", "benchmarks.client"]
 IO_THREADS = 50
@@ -23,6 +24,14 @@ class Ours(System):
 
     def client(self) -> list[str]:
         return [*CLIENT, "benchmarks.ours.client"]
+
+    def web(self, port: int) -> list[str]:
+        return [*WEB, "--bind", f"127.0.0.1:{port}"]
+
+    def environment(self, mode: str) -> dict[str, str]:
+        # As by default they are counted for each request; high, since this is one token.
+        kinds = ("SUBMIT", "READ", "WRITE")
+        return {f"RATE_LIMIT_{kind}": str(10**9) for kind in kinds} if mode == "api" else {}
 
     def version(self) -> str:
         return f"{commit()}, Python {sys.version.split()[0]}, {drivers()}"
@@ -63,7 +72,9 @@ OURS = Ours(
     settings="`runworkers --processes 3`, `--concurrency 50` for jobs that wait; MongoDB with "
     "majority and journal, every index",
     lacks="",
-    works=frozenset({"enqueue", "drain", "results", "pickup", "io", "scaling", "mixed", "idle"}),
+    works=frozenset(
+        {"enqueue", "drain", "results", "pickup", "io", "scaling", "mixed", "idle", "api"}
+    ),
     bulk="`enqueue_many` of 1,000",
     needs=frozenset({"mongodb"}),
     own=True,
@@ -85,9 +96,11 @@ LIMIT = Limit(
     label="The limit",
     settings="a bare PyMongo + redis-py loop in three forked processes that does the same writes "
     "with the same indexes: `RPOP` 200, `update_many` to claim, `find`, `update_many` with one "
-    "pipeline to record on a second thread; one job alone is claimed by `find_one_and_update`",
+    "pipeline to record on a second thread; one job alone is claimed by `find_one_and_update`. "
+    "Beside the API: bare `insert_one`, `insert_many` and `find_one`, without HTTP, in "
+    "two processes of four threads",
     lacks="retries, timeouts, give-back, repair, stopping, what ran in a dead worker",
-    works=frozenset({"enqueue", "drain", "results", "pickup", "idle"}),
+    works=frozenset({"enqueue", "drain", "results", "pickup", "idle", "api"}),
     unfit={
         "io": "a bare loop runs one job at a time",
         "mixed": "a bare loop has a fixed prefetch",

@@ -56,6 +56,13 @@ class PythonPeer(System):
 
 
 @dataclass(frozen=True)
+class FastApi(PythonPeer):
+    def web(self, port: int) -> list[str]:
+        command = f"{self.bin}/python -m uvicorn benchmarks.peers.fastapi_app:app --workers 2"
+        return [*command.split(), "--no-access-log", "--port", str(port)]
+
+
+@dataclass(frozen=True)
 class BullMq(System):
     concurrency: int = 50
 
@@ -288,4 +295,16 @@ SIDEKIQ = Sidekiq(
     works=THROUGHPUT | IO,
     unfit={"results": "it keeps none"},
     bulk="`push_bulk` of 1,000",
+)
+FASTAPI = FastApi(
+    name="fastapi",
+    label="FastAPI + Redis",
+    settings="a minimal endpoint: pydantic, `HSET` and `LPUSH` in one `MULTI`; uvicorn with two "
+    "workers, uvloop and httptools, redis-py with hiredis",
+    lacks=f"{LOST}, roles and limits, checks of the payload, idempotency, workers",
+    jobs=0,
+    works=frozenset({"api"}),
+    unfit={"*": "an endpoint without a queue behind it"},
+    bulk="",
+    packages=("fastapi", "uvicorn", "redis", "hiredis", "uvloop", "httptools"),
 )
