@@ -276,7 +276,7 @@ def overview() -> Figures:
     from jobs import selectors, services
     from jobs.clients import collection
     from jobs.selectors import JobFilter
-    from jobs.views import DEAD_ROWS, NEWEST_ROWS
+    from jobs.views.overview import DEAD_ROWS, NEWEST_ROWS
 
     open_records = [each["_id"] for each in collection("workers").find({"ended_at": None})]
     services.heartbeat(open_records)

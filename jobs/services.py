@@ -341,7 +341,7 @@ def delete(id: str, *, actor: str) -> None:
 
 def reveal(id: str, *, actor: str) -> None:
     """Write down that somebody is about to see a job's secrets. Raises `NotFound`."""
-    if repository.status(_job_id(id)) is None:
+    if repository.status(selectors.read_id(id)) is None:
         raise NotFound(f"There is no job {id}.")
     audit.record(actor, "reveal", id)
 

@@ -21,7 +21,7 @@ def test_a_requeued_job_keeps_what_it_is_and_starts_over(claim):
         before[name] for name in ("type", "payload", "priority", "queue", "claim")
     ]
     assert claim()[0].id == job.id
-    (entry,) = selectors.audit()
+    (entry,) = selectors.audit().entries
     assert (entry.actor, entry.action, entry.target) == ("ada", "requeue", str(job.id))
 
 

@@ -47,7 +47,7 @@ def test_bulk_takes_what_was_shown_and_nothing_later(operator: Client, line: Lin
     assert {selectors.job(id).status for id in shown} == {"pending"}
     assert selectors.job(later).status == "dead"
     actions = {entry.action for entry in AuditEntry.objects.all()}
-    assert actions == {"operation_start", "operation_complete"}
+    assert actions == {"login", "operation_start", "operation_complete"}
 
 
 def test_bulk_keeps_to_its_filter(operator: Client, line: Line) -> None:
