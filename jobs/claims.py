@@ -1,5 +1,6 @@
 """What passes between the workers, the services and the repository: jobs in somebody's hands."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, NamedTuple
@@ -45,6 +46,15 @@ class Holding:
     claim: int
 
 
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """What an operator asked of a `runworkers`, and when: again is another asking."""
+
+    what: str  # quiet, resume or stop
+    at: datetime
+    by: str
+
+
 @dataclass(slots=True)
 class End:
     """How one execution ended, to be recorded under its claim."""
@@ -63,6 +73,7 @@ class End:
     error_type: str = ""
     error: str | None = None
     traceback: str = ""
+    logs: Sequence[str] = ()  # the last lines that it logged
     size: int = 0  # bytes that this end adds to its document
 
     @property

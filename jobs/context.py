@@ -29,6 +29,7 @@ class Context:
     idempotency_key: str  # the same for every execution of the job
     type: str = ""
     stop: Callable[[], bool] = field(default=never, repr=False, compare=False)  # see should_stop
+    lines: list[str] = field(default_factory=list, repr=False, compare=False)  # what it logs
 
     @property
     def should_stop(self) -> bool:

@@ -38,6 +38,7 @@ class Attempt(EmbeddedModel):  # type: ignore[misc]
     error_type = models.CharField(max_length=200)
     error = models.TextField()
     traceback = models.TextField()
+    logs = ArrayField(models.TextField(), null=True)  # the last lines that it logged
 
     @property
     def seconds(self) -> float:
@@ -71,6 +72,10 @@ class Job(models.Model):
     result_error = models.TextField(null=True)  # why a completed job's result was not kept
     error = models.TextField(null=True)  # the last failure, in one line
     attempts = EmbeddedModelArrayField(Attempt)
+    request_id = models.CharField(max_length=64, null=True)  # of the request that submitted it
+    idempotency_key = models.CharField(max_length=200, null=True)  # under which it was submitted
+    copied_from = ObjectIdField(null=True)  # the job that was edited and requeued as this one
+    copied_to = ObjectIdField(null=True)  # and the last one that was made of this one
 
     objects: ClassVar[MongoManager] = MongoManager()
 
@@ -129,10 +134,22 @@ class Worker(models.Model):
     queues = ArrayField(models.CharField(max_length=64))
     concurrency = models.IntegerField()
     version = models.CharField(max_length=32)
+    supervisor_pid = models.IntegerField(null=True)  # of its `runworkers`
+    types = ArrayField(models.CharField(max_length=64), null=True)  # the job types it has code for
     started_at = models.DateTimeField()
     heartbeat_at = models.DateTimeField()
     ended_at = models.DateTimeField(null=True)
     end_reason = models.CharField(max_length=200, null=True)
+    # Said with the heartbeat; null before the first.
+    quiet = models.BooleanField(null=True)  # it takes no new job
+    done = models.IntegerField(null=True)  # executions that ended well since its start
+    failed = models.IntegerField(null=True)  # and those that did not
+    rss_bytes = models.BigIntegerField(null=True)
+    cpu_percent = models.FloatField(null=True)  # of one core, since the heartbeat before
+    # What an operator asked of its `runworkers` last.
+    asked = models.CharField(max_length=8, null=True)  # quiet, resume or stop
+    asked_at = models.DateTimeField(null=True)
+    asked_by = models.CharField(max_length=150, null=True)
 
     objects: ClassVar[MongoManager] = MongoManager()
 

@@ -24,7 +24,7 @@ from pymongo.read_concern import ReadConcern
 from pymongo.read_preferences import ReadPreference
 
 from jobs import counting
-from jobs.claims import ClaimedJob, End, Hint, Holding
+from jobs.claims import Asked, ClaimedJob, End, Hint, Holding
 from jobs.clients import Document, collection, mongo
 from jobs.counting import Written, lane_of
 from jobs.errors import StoreDown
@@ -326,6 +326,8 @@ def _end_fields(
         "error": end.error or "",
         "traceback": end.traceback,
     }
+    if end.logs:
+        attempt["logs"] = list(end.logs)
     fields: Document = {
         "status": status.value,
         "attempt": job.attempt - 1 + end.consumed,
@@ -407,6 +409,24 @@ def requeued() -> Document:
 
 
 @durable
+def run_now(id: ObjectId) -> list[Hint]:
+    """Make pending at once what waits for a time, at the end of its lane. Returns where it is."""
+    guard = {"_id": id, **_from(State.PENDING, only=WAITING)}
+    return _move_all(guard, promoted())
+
+
+def promoted() -> Document:
+    """Return what changes in a job whose time has come."""
+    return {"status": State.PENDING, "enqueued_at": NOW, "run_at": None}
+
+
+@durable
+def name_copy(id: ObjectId, copy: ObjectId) -> None:
+    """Write down at a job that it was edited and requeued as another one."""
+    collection("jobs").update_one({"_id": id}, {"$set": {"copied_to": copy}})
+
+
+@durable
 def cancel(selection: Document, keep_seconds: float) -> list[Hint]:
     """Stop jobs for good: what waits never runs, what runs is no longer recorded."""
     return _move_all({**selection, **_from(State.CANCELLED)}, cancelled(keep_seconds))
@@ -426,8 +446,7 @@ def cancelled(keep_seconds: float) -> Document:
 def promote(limit: int) -> list[Hint]:
     """Make pending what waited for a time that has come, the longest due first."""
     due = {"status": {"$in": list(WAITING)}, "run_at": {"$lte": now()}}
-    changes = {"status": State.PENDING, "enqueued_at": NOW, "run_at": None}
-    return _move_all(due, changes, order="run_at", limit=limit)
+    return _move_all(due, promoted(), order="run_at", limit=limit)
 
 
 def _move_all(
@@ -585,7 +604,7 @@ def _from(*targets: State, only: Iterable[State] = tuple(State)) -> Document:
 @durable
 def register_worker(document: Document) -> None:
     """Store a worker's boot; it must be here before its first claim."""
-    born = {**document, "started_at": NOW, "heartbeat_at": NOW, "ended_at": None}
+    born = {**UNSAID, **document, "started_at": NOW, "heartbeat_at": NOW, "ended_at": None}
     id = born.pop("_id")
     literal = {name: value if value == NOW else {"$literal": value} for name, value in born.items()}
     collection("workers").update_one(
@@ -593,11 +612,55 @@ def register_worker(document: Document) -> None:
     )
 
 
+# What a worker's record says only later: see models.Worker.
+UNSAID: Document = dict.fromkeys(
+    (
+        *("supervisor_pid", "types", "quiet", "done", "failed", "rss_bytes", "cpu_percent"),
+        *("asked", "asked_at", "asked_by"),
+    )
+)
+
+
 @durable
-def heartbeat(workers: Sequence[ObjectId]) -> None:
-    """Say that these workers live. One that was given up for lost by mistake lives again."""
-    alive = {"heartbeat_at": NOW, "ended_at": None, "end_reason": None}
-    collection("workers").update_many({"_id": {"$in": list(workers)}}, [{"$set": alive}])
+def heartbeat(workers: Sequence[ObjectId], vitals: Sequence[Document] = ()) -> None:
+    """Say that these workers live, and how they do: the fields to set, for each of them.
+
+    One that was given up for lost by mistake lives again.
+    """
+    changes: list[Document] = [
+        {"$set": {"heartbeat_at": NOW, "ended_at": None, "end_reason": None}}
+    ]
+    if vitals:
+        said = _looked_up(list(workers), list(vitals))
+        changes.append({"$replaceWith": {"$mergeObjects": ["$$ROOT", said]}})
+    collection("workers").update_many({"_id": {"$in": list(workers)}}, changes)
+
+
+@durable
+def ask(worker: ObjectId, what: str, by: str) -> tuple[str, int] | None:
+    """Ask something of the `runworkers` of a worker: that is, of all its workers.
+
+    Returns which one that is, as host and process, and how many of its workers have not ended.
+    `None`: there is no such worker.
+    """
+    workers = collection("workers")
+    found = workers.find_one({"_id": worker}, {"supervisor": 1, "host": 1, "supervisor_pid": 1})
+    if found is None:
+        return None
+    asked = {"asked": what, "asked_at": NOW, "asked_by": {"$literal": by}}
+    siblings = {"supervisor": found["supervisor"], "ended_at": None}
+    count = workers.update_many(siblings, [{"$set": asked}]).matched_count
+    return f"{found['host']}:{found.get('supervisor_pid')}", count
+
+
+@durable
+def asked(workers: Sequence[ObjectId]) -> Asked | None:
+    """Return what was asked last of any of these workers; `None`: nothing."""
+    ask = {"_id": {"$in": list(workers)}, "asked_at": {"$ne": None}}
+    found = collection("workers").find_one(
+        ask, {"asked": 1, "asked_at": 1, "asked_by": 1}, sort=[("asked_at", pymongo.DESCENDING)]
+    )
+    return Asked(found["asked"], found["asked_at"], found["asked_by"]) if found else None
 
 
 @durable

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import cache
-from typing import Any
+from typing import Any, Literal
 
 import structlog
 from bson import ObjectId
@@ -27,6 +27,7 @@ from jobs import (
     logins,
     mongodb,
     operations,
+    origin,
     registry,
     repository,
     roles,
@@ -34,7 +35,7 @@ from jobs import (
     selectors,
     tokens,
 )
-from jobs.claims import ClaimedJob, End, Hint, Holding
+from jobs.claims import Asked, ClaimedJob, End, Hint, Holding
 from jobs.counting import Written
 from jobs.errors import (
     FieldError,
@@ -50,7 +51,7 @@ from jobs.models import Job
 from jobs.registry import Lane, Options
 from jobs.requests import Request, new_jobs
 from jobs.selectors import JobFilter
-from jobs.states import ALLOWED, ENDED, REQUEUEABLE, Action, State, sources
+from jobs.states import ALLOWED, ENDED, REQUEUEABLE, WAITING, Action, State, sources
 
 log = structlog.get_logger(__name__)
 
@@ -108,6 +109,7 @@ def accept(
     key: str | None = None,
     scope: str = "",
     within: frozenset[str] | None = None,
+    copied_from: ObjectId | None = None,
 ) -> Accepted:
     """Accept all of these jobs or none.
 
@@ -118,11 +120,20 @@ def accept(
     A `key` makes it safe to ask again: for 24 hours, the same requests under the same key get the
     same ids and nothing is stored; others raise `IdempotencyConflict`. `scope` is whose key it is.
     `within` are the queues that the caller may use (`None`: all), or else `OutOfScope` is raised.
+    `copied_from` is the job that was edited and is requeued as this one.
     """
     if not requests:
         return Accepted([])
     now = mongodb.now()
+    lineage = {
+        "request_id": origin.current().request_id,
+        "idempotency_key": key,
+        "copied_from": copied_from,
+    }
+    known = {name: value for name, value in lineage.items() if value}
     documents = new_jobs(requests, now)
+    for document in documents if known else ():
+        document.update(known)
     if within is not None:
         _check_scope([document["queue"] for document in documents], within)
     ids = [document["_id"] for document in documents]
@@ -308,9 +319,35 @@ def requeue(id: str, *, actor: str) -> None:
     """
     moved = repository.requeue({"_id": selectors.read_id(id)})
     if not moved:
-        raise _refusal(id, State.PENDING, REQUEUEABLE)
+        raise _refusal(id, "requeued", REQUEUEABLE)
     lanes.push(moved)
     audit.record(actor, "requeue", id, after={"status": State.PENDING.value})
+
+
+def run_now(id: str, *, actor: str) -> None:
+    """Make a job that waits for a time pending at once. Raises `NotFound`, `IllegalMove`."""
+    moved = repository.run_now(selectors.read_id(id))
+    if not moved:
+        raise _refusal(id, "run now", WAITING)
+    lanes.push(moved)
+    audit.record(actor, "run", id, after={"status": State.PENDING.value})
+
+
+def resubmit(id: str, request: Request, *, actor: str) -> str:
+    """Accept `request`, a job that has ended and was edited, as a new job, and return its id.
+
+    The original stays and both name each other; one that is dead is discarded, so that the dead
+    letters are those that nobody has seen to. Raises `NotFound`, `IllegalMove`, `InvalidRequest`.
+    """
+    original = selectors.read_id(id)
+    if repository.status(original) not in ENDED:
+        raise _refusal(id, "edited and requeued", ENDED)
+    (new,) = accept([request], copied_from=original).ids
+    repository.name_copy(original, ObjectId(new))
+    dead = {"$and": [{"_id": original, "status": State.DEAD}]}  # not what was requeued meanwhile
+    discarded = bool(repository.cancel(dead, _retention_seconds()))
+    audit.record(actor, "resubmit", id, after={"job": new, "discarded": discarded})
+    return new
 
 
 def cancel(id: str, *, actor: str) -> None:
@@ -319,7 +356,7 @@ def cancel(id: str, *, actor: str) -> None:
     Its `ctx.should_stop` becomes true within about 2 s. Raises `NotFound`, `IllegalMove`.
     """
     if not repository.cancel({"_id": selectors.read_id(id)}, _retention_seconds()):
-        raise _refusal(id, State.CANCELLED, sources(State.CANCELLED))
+        raise _refusal(id, "cancelled", sources(State.CANCELLED))
     audit.record(actor, "cancel", id, after={"status": State.CANCELLED.value})
 
 
@@ -535,11 +572,10 @@ def _operate(id: ObjectId) -> int:
 # --- of one job or queue ----------------------------------------------------------------------
 
 
-def _refusal(id: str, target: State, allowed: Iterable[State]) -> Exception:
+def _refusal(id: str, verb: str, allowed: Iterable[State]) -> Exception:
     status = repository.status(selectors.read_id(id))
     if status is None:
         return NotFound(f"There is no job {id}.")
-    verb = "requeued" if target is State.PENDING else "cancelled"
     states = ", ".join(sorted(allowed))
     return IllegalMove(f"The job is {status}; only what is {states} can be {verb}.")
 
@@ -797,10 +833,36 @@ def register_worker(worker: ObjectId, queues: Sequence[str], **facts: Any) -> No
     repository.register_worker({"_id": worker, "queues": list(queues), **facts})
 
 
-def heartbeat(workers: Sequence[ObjectId]) -> datetime:
-    """Say that these workers live. Returns MongoDB's time, to be compared with one's own."""
-    repository.heartbeat(workers)
+def heartbeat(workers: Sequence[ObjectId], vitals: Sequence[Mapping[str, Any]] = ()) -> datetime:
+    """Say that these workers live, and how each does: fields of `models.Worker`.
+
+    Returns MongoDB's time, to be compared with one's own.
+    """
+    repository.heartbeat(workers, [dict(each) for each in vitals])
     return mongodb.server_time()
+
+
+Ask = Literal["quiet", "resume", "stop"]
+
+
+def ask_workers(id: str, what: Ask, *, actor: str) -> None:
+    """Ask the `runworkers` of a worker to take no new job (`quiet`), to `resume`, or to `stop`.
+
+    What runs goes on; a stop waits for it as long as after a SIGTERM. Its steward heeds it within a
+    second or so. Raises `NotFound`, `IllegalMove`.
+    """
+    found = repository.ask(selectors.read_id(id, "A worker"), what, actor)
+    if found is None:
+        raise NotFound(f"There is no worker {id}. They are forgotten a day after their end.")
+    name, workers = found
+    if not workers:
+        raise IllegalMove(f"The runworkers {name} has stopped: there is nobody to heed it.")
+    audit.record(actor, f"{what}_workers", name, detail=f"{workers} workers")
+
+
+def asked(workers: Sequence[ObjectId]) -> Asked | None:
+    """Return what was asked last of these workers; `None`: nothing."""
+    return repository.asked(workers)
 
 
 def end_worker(worker: ObjectId, reason: str) -> None:

@@ -5,6 +5,7 @@ The steward writes beside each slot which execution of it should end early.
 """
 
 import mmap
+import os
 import struct
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -14,9 +15,10 @@ from bson import ObjectId
 
 SLOT: Final = struct.Struct("<12sqdd")  # job, claim, started, deadline (0: none), all monotonic
 MOVED_ON: Final = struct.Struct("<12sq")  # job, claim: whose execution should end early
-BOOT: Final = struct.Struct("<?12s")  # is there one, the worker's id
+ENDED: Final = struct.Struct("<qq")  # executions of this boot that ended well, that failed
+BOOT: Final = struct.Struct("<?12si")  # is there one, the worker's id, its pid
 BUSY: Final = 1  # a byte before each slot, written last: a torn slot never counts
-SLOT_BYTES: Final = BUSY + SLOT.size + MOVED_ON.size
+SLOT_BYTES: Final = BUSY + SLOT.size + MOVED_ON.size + ENDED.size
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,17 +32,20 @@ class Running:
 
 
 class Board:
-    """One row per worker, of one boot id and `slots` executions; one flag per queue."""
+    """One row per worker, of one boot id and `slots` executions; one flag per queue, and one more:
+    whether all workers are quiet.
+    """
 
     def __init__(self, workers: int, slots: int, queues: Sequence[str]) -> None:
         self.workers = workers
         self.slots = slots
         self.queues = list(queues)
         self._row = BOOT.size + slots * SLOT_BYTES
-        self._memory = mmap.mmap(-1, len(self.queues) + workers * self._row)
+        self._flags = len(self.queues) + 1
+        self._memory = mmap.mmap(-1, self._flags + workers * self._row)
 
     def _row_at(self, worker: int) -> int:
-        return len(self.queues) + worker * self._row
+        return self._flags + worker * self._row
 
     def _slot_at(self, worker: int, slot: int) -> int:
         return self._row_at(worker) + BOOT.size + slot * SLOT_BYTES
@@ -48,8 +53,8 @@ class Board:
     # --- written by a worker
 
     def enter(self, worker: int, boot: ObjectId) -> None:
-        """Say which boot of a worker has this row now."""
-        BOOT.pack_into(self._memory, self._row_at(worker), True, boot.binary)
+        """Say which boot of a worker has this row now: this process."""
+        BOOT.pack_into(self._memory, self._row_at(worker), True, boot.binary, os.getpid())
 
     def start(self, worker: int, slot: int, running: Running) -> None:
         """Say that a slot is about to execute a job."""
@@ -64,9 +69,11 @@ class Board:
         )
         self._memory[at] = 1
 
-    def finish(self, worker: int, slot: int) -> None:
-        """Say that a slot executes nothing."""
-        self._memory[self._slot_at(worker, slot)] = 0
+    def finish(self, worker: int, slot: int, done: int = 0, failed: int = 0) -> None:
+        """Say that a slot executes nothing, and how its executions have ended so far."""
+        at = self._slot_at(worker, slot)
+        self._memory[at] = 0
+        ENDED.pack_into(self._memory, at + SLOT_BYTES - ENDED.size, done, failed)
 
     def has_moved_on(self, worker: int, slot: int, job: ObjectId, claim: int) -> bool:
         """Return whether the steward has said so of this execution, and not of another."""
@@ -77,8 +84,18 @@ class Board:
 
     def boot(self, worker: int) -> ObjectId | None:
         """Return the boot id of a worker; `None` before it has one."""
-        present, binary = BOOT.unpack_from(self._memory, self._row_at(worker))
+        present, binary, _ = BOOT.unpack_from(self._memory, self._row_at(worker))
         return ObjectId(binary) if present else None
+
+    def pid(self, worker: int) -> int:
+        """Return the process of a worker's boot; 0 before it has one."""
+        return int(BOOT.unpack_from(self._memory, self._row_at(worker))[2])
+
+    def ended(self, worker: int) -> tuple[int, int]:
+        """Return how many executions of a worker's boot ended well, and how many failed."""
+        at = [self._slot_at(worker, slot) + SLOT_BYTES - ENDED.size for slot in range(self.slots)]
+        done, failed = zip(*(ENDED.unpack_from(self._memory, each) for each in at), strict=True)
+        return sum(done), sum(failed)
 
     def boots(self) -> list[ObjectId]:
         """Return the boot ids of all workers that have one."""
@@ -123,6 +140,17 @@ class Board:
         for place, queue in enumerate(self.queues):
             self._memory[place] = queue in paused
 
+    def set_quiet(self, quiet: bool) -> None:
+        """Say whether the workers take no new job: what runs goes on."""
+        self._memory[len(self.queues)] = quiet
+
+    @property
+    def quiet(self) -> bool:
+        """Whether the workers take no new job."""
+        return bool(self._memory[len(self.queues)])
+
     def open_queues(self) -> list[str]:
-        """Return the queues that hand out jobs, in the order given at the start."""
+        """Return the queues to take jobs from, in the order given at the start."""
+        if self.quiet:
+            return []
         return [queue for place, queue in enumerate(self.queues) if not self._memory[place]]

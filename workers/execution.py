@@ -4,7 +4,7 @@ import inspect
 import json
 import time
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import structlog
@@ -12,7 +12,7 @@ from django.conf import settings
 
 from jobs import context, registry, requests, secrets, services
 from jobs.claims import ClaimedJob, End
-from workers import coroutines
+from workers import capture, coroutines
 
 log = structlog.get_logger(__name__)
 ERROR_CHARACTERS = 2_000
@@ -22,11 +22,10 @@ TRACEBACK_CHARACTERS = 16_000  # the end of it: the innermost frames
 def execute(job: ClaimedJob, should_stop: Callable[[], bool]) -> End:
     """Call the job's function; whatever it does, return the end of this execution."""
     job_type = registry.get(job.type)
-    token = context.set(
-        context.Context(
-            str(job.id), job.attempt, job.claim, f"{job.type}:{job.id}", job.type, should_stop
-        )
+    running = context.Context(
+        str(job.id), job.attempt, job.claim, f"{job.type}:{job.id}", job.type, should_stop
     )
+    token = context.set(running)
     started = time.monotonic()
     try:
         if job_type is None:
@@ -35,10 +34,15 @@ def execute(job: ClaimedJob, should_stop: Callable[[], bool]) -> End:
         if inspect.iscoroutine(result):
             result = coroutines.wait(result, services.timeout_seconds(job.type))
     except BaseException as error:  # a job that raises SystemExit must not stop its worker
-        return _failed(job, error, started)
+        return _failed(job, error, started, running.lines)
     finally:
         context.reset(token)
-    return services.completion(job, started=started, ended=time.monotonic(), **_kept(job, result))
+    ended = time.monotonic()
+    kept = _kept(job, result)
+    if running.lines:
+        kept["logs"] = capture.kept(running.lines, _secrets(job))
+        kept["size"] = kept.get("size", 0) + 4 * sum(map(len, kept["logs"]))
+    return services.completion(job, started=started, ended=ended, **kept)
 
 
 def _kept(job: ClaimedJob, result: Any) -> dict[str, Any]:
@@ -56,8 +60,9 @@ def _kept(job: ClaimedJob, result: Any) -> dict[str, Any]:
         return {"result_error": _clean(said, ERROR_CHARACTERS)}
 
 
-def _failed(job: ClaimedJob, error: BaseException, started: float) -> End:
+def _failed(job: ClaimedJob, error: BaseException, started: float, lines: Sequence[str]) -> End:
     found = _secrets(job)
+    logs = capture.kept(lines, found)
     text = secrets.scrub("".join(traceback.format_exception(error)), found)
     late = isinstance(error, coroutines.TimedOut)
     end = services.failure(
@@ -68,7 +73,8 @@ def _failed(job: ClaimedJob, error: BaseException, started: float) -> End:
         error_type="TimeoutError" if late else type(error).__name__[:200],
         error=_clean(secrets.scrub(str(error), found), ERROR_CHARACTERS) or type(error).__name__,
         traceback=_clean(text[-TRACEBACK_CHARACTERS:], TRACEBACK_CHARACTERS),
-        size=2 * len(text[-TRACEBACK_CHARACTERS:]),
+        logs=logs,
+        size=2 * len(text[-TRACEBACK_CHARACTERS:]) + 4 * sum(map(len, logs)),
     )
     log.warning(
         f"job.{end.status}", job=str(job.id), type=job.type, attempt=job.attempt, error=end.error

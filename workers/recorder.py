@@ -123,7 +123,7 @@ class Recorder(threading.Thread):
     def _write_apart(self, group: list[End], error: Unstorable) -> None:
         """Write each alone, so that only the one MongoDB cannot hold goes without its data."""
         if len(group) == 1:
-            group = [replace(group[0], result=None, result_error=str(error), traceback="")]
+            group = [replace(group[0], result=None, result_error=str(error), traceback="", logs=())]
             self._record(group)
             return
         for end in group:

@@ -15,10 +15,11 @@ from django.conf import settings
 from redis.exceptions import RedisError
 
 from jobs import mongodb, services
-from jobs.claims import Holding
+from jobs.claims import Asked, Holding
 from jobs.errors import StoreDown
 from jobs.services import Execution
 from workers.board import Board
+from workers.vitals import Vitals
 
 log = structlog.get_logger(__name__)
 
@@ -37,6 +38,7 @@ ABORT_SECONDS = 3.0
 REAP_SECONDS = 5.0
 PAUSE_SECONDS = 1.0
 MOVED_ON_SECONDS = 1.0  # an execution younger than that is not asked about
+HEED_SECONDS = 0.5
 LAST_SECONDS = 5.0  # how long, when told to stop, it waits for a store to take the last reports
 
 
@@ -89,11 +91,15 @@ class Steward:
         self.no_reaping_until = self.beat_at + min(beats, settings.WORKER_LOST_SECONDS)
         self._heard = b""
         self._reports: list[dict[str, Any]] = []
+        self.vitals = Vitals(board)
+        self.heeded: Asked | None = None
+        self.beating = Chore("heartbeat", settings.WORKER_HEARTBEAT_SECONDS, self.heartbeat)
         self.operating = Chore("operate", OPERATE_IDLE_SECONDS, self.operate, for_all=True)
         self.chores = (
             Chore("bury", 0.5, self.bury),
-            Chore("heartbeat", settings.WORKER_HEARTBEAT_SECONDS, self.heartbeat),
+            self.beating,
             Chore("pauses", PAUSE_SECONDS, self.read_pauses),
+            Chore("heed", HEED_SECONDS, self.heed),
             Chore("abort", ABORT_SECONDS, services.abort_abandoned, for_all=True),
             Chore("promote", PROMOTE_SECONDS, self.promote, for_all=True),
             Chore("count", COUNT_SECONDS, self.count, for_all=True),
@@ -148,7 +154,8 @@ class Steward:
 
     def heartbeat(self) -> None:
         """Say that the workers live; on the way learn whether this steward leads."""
-        server = services.heartbeat(self.board.boots()).timestamp()
+        vitals = self.vitals.read()
+        server = services.heartbeat(list(vitals), list(vitals.values())).timestamp()
         now = time.monotonic()
         silent_for, self.beat_at = now - self.beat_at, now
         ahead, self.server_ahead = self.server_ahead, server - now
@@ -168,6 +175,19 @@ class Steward:
     def read_pauses(self) -> None:
         """Tell the workers which queues are paused."""
         self.board.set_paused(services.paused_queues())
+
+    def heed(self) -> None:
+        """Do what an operator asked of this `runworkers`, once, and say so with a heartbeat."""
+        asked = services.asked(self.board.boots())
+        if asked is None or asked == self.heeded:
+            return
+        self.heeded = asked
+        log.info("workers.asked", what=asked.what, by=asked.by)
+        if asked.what == "stop":
+            os.kill(os.getppid(), signal.SIGTERM)  # a second one would kill what runs
+        else:
+            self.board.set_quiet(asked.what == "quiet")
+            self.beating.ran_at = float("-inf")
 
     def tell_moved_on(self) -> None:
         """Tell the workers which long executions go on for nothing: they no longer hold the job."""

@@ -11,17 +11,19 @@ from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
-from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
 import structlog
 from bson import ObjectId
 from redis.exceptions import RedisError
 
-from jobs import services
+from jobs import registry, services
 from jobs.claims import ClaimedJob
 from jobs.clients import blocking_redis
 from jobs.errors import StoreDown
+from jobs.states import State
+from jobs.version import version
+from workers import capture
 from workers.board import Board, Running
 from workers.execution import execute
 from workers.prefetch import STUCK_SECONDS, Prefetch
@@ -65,6 +67,7 @@ class Worker:
         """Work until told to stop, or, with burst, until nothing is left to do."""
         signal.signal(signal.SIGTERM, self.stop)
         threading.excepthook = _die
+        capture.install()
         if not self._register():
             return
         self.board.enter(self.place.index, self.id)
@@ -86,12 +89,17 @@ class Worker:
 
     def work(self, slot: int) -> None:
         """The core loop: take a job, execute it, hand its end to the recorder."""
+        done = failed = 0
         while job := self.next_job(slot):
             started = time.monotonic()
             deadline = started + services.kill_seconds(job.type)
             self.board.start(self.place.index, slot, Running(job.id, job.claim, started, deadline))
             end = execute(job, partial(self.should_stop, slot, job))
-            self.board.finish(self.place.index, slot)
+            if end.status is State.COMPLETED:
+                done += 1
+            else:
+                failed += 1
+            self.board.finish(self.place.index, slot, done, failed)
             self._slowest = max(self._slowest, end.ended - started)
             self.recorder.add(end, flush=not self.claimed)
 
@@ -138,7 +146,7 @@ class Worker:
 
     def _claim(self, queues: Sequence[str], count: int) -> list[ClaimedJob]:
         if not queues:
-            time.sleep(RETRY_SECONDS)  # all are paused
+            time.sleep(RETRY_SECONDS)  # all are paused, or this worker is quiet
             return []
         batch = ObjectId()
         try:
@@ -199,8 +207,10 @@ class Worker:
             "supervisor": self.place.supervisor,
             "host": socket.gethostname(),
             "pid": os.getpid(),
+            "supervisor_pid": os.getppid(),
+            "types": [known.name for known in registry.all_types()],
             "concurrency": self.board.slots,
-            "version": _version(),
+            "version": version(),
         }
         while not self.stopping:
             try:
@@ -223,10 +233,3 @@ def _die(failed: threading.ExceptHookArgs) -> None:
     """End the process: a worker that has lost a thread would live on and do nothing."""
     traceback.print_exception(failed.exc_value)
     os._exit(1)
-
-
-def _version() -> str:
-    try:
-        return version("taskqueue")
-    except PackageNotFoundError:
-        return "0.1.0"
