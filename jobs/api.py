@@ -26,7 +26,7 @@ from rest_framework.response import Response
 from rest_framework.reverse import reverse
 from rest_framework.views import APIView
 
-from jobs import idempotency, limits, problems, selectors, services
+from jobs import idempotency, limits, problems, selectors, services, why
 from jobs import serializers as shapes
 from jobs.errors import FieldError, Gone, InvalidRequest, NotFound, OutOfScope, RateLimited
 from jobs.origin import address_of
@@ -390,6 +390,35 @@ class Cancel(Endpoint):
         return _job(id)
 
 
+class Run(Endpoint):
+    rights = {"post": "retry"}
+    scoped = True
+
+    @documented(
+        "run_job",
+        "Make a job that waits for its time, or for its next attempt, pending at once",
+        shapes.JobShape,
+        *(400, 404, 409),
+        request=shapes.NothingRequest,
+    )
+    def post(self, request: Request, id: str) -> Response:
+        shapes.read(shapes.NothingRequest, request.data)
+        self.reach_job(id)
+        services.run_now(id, actor=self.actor)
+        return _job(id)
+
+
+class WhyDetail(Endpoint):
+    rights = VIEW
+    scoped = True
+
+    @documented("explain_job", "Say why a job is not running", shapes.WhyShape, 400, 404)
+    def get(self, request: Request, id: str) -> Response:
+        job = selectors.job(id)
+        self.reach(job.queue, f"job {id}")
+        return Response(shapes.WhyShape.of(why.why(job)).answer())
+
+
 # --- dead letters -----------------------------------------------------------------------------
 
 
@@ -678,6 +707,60 @@ class Workers(Endpoint):
     def get(self, request: Request) -> Response:
         found = [shapes.WorkerShape.of(view) for view in selectors.workers()]
         return Response(shapes.WorkerList(results=found).answer())
+
+
+class WorkersAsk(Endpoint):
+    """Ask something of the `runworkers` that a worker belongs to, so of all its workers."""
+
+    rights = {"post": "control_worker"}
+    what: services.Ask
+
+    def ask(self, request: Request, id: str) -> Response:
+        shapes.read(shapes.NothingRequest, request.data)
+        services.ask_workers(id, self.what, actor=self.actor)
+        return Response(shapes.WorkerShape.of(selectors.worker(id)).answer())
+
+
+class WorkersQuiet(WorkersAsk):
+    what = "quiet"
+
+    @documented(
+        "quiet_workers",
+        "Have the runworkers of a worker take no new job; what runs goes on",
+        shapes.WorkerShape,
+        *(400, 404, 409),
+        request=shapes.NothingRequest,
+    )
+    def post(self, request: Request, id: str) -> Response:
+        return self.ask(request, id)
+
+
+class WorkersResume(WorkersAsk):
+    what = "resume"
+
+    @documented(
+        "resume_workers",
+        "Have the runworkers of a worker take jobs again",
+        shapes.WorkerShape,
+        *(400, 404, 409),
+        request=shapes.NothingRequest,
+    )
+    def post(self, request: Request, id: str) -> Response:
+        return self.ask(request, id)
+
+
+class WorkersStop(WorkersAsk):
+    what = "stop"
+
+    @documented(
+        "stop_workers",
+        "Stop the runworkers of a worker, as by SIGTERM: what runs may end, the rest is given back",
+        shapes.WorkerShape,
+        *(400, 404, 409),
+        request=shapes.NothingRequest,
+    )
+    def post(self, request: Request, id: str) -> Response:
+        return self.ask(request, id)
 
 
 class Types(Endpoint):

@@ -1,14 +1,17 @@
 """The form that submits a job, whose fields are those of the job type's signature; and others."""
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, tzinfo
 from typing import Any
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from django import forms
 from django.contrib.auth.models import User
 from django.core.exceptions import ValidationError
 
-from jobs import secrets
+from jobs import idempotency, secrets
 from jobs.errors import InvalidRequest
 from jobs.registry import PRIORITIES, JobType
 from jobs.requests import MAX_ATTEMPTS, Request
@@ -16,7 +19,11 @@ from jobs.roles import ROLES, Role, may_give
 
 Schema = Mapping[str, Any]
 LEFT_OUT = object()  # a parameter that was not filled in: its default applies
-PREFIX = "payload."  # as in the fields of `InvalidRequest`
+PAYLOAD = "payload"
+PREFIX = f"{PAYLOAD}."  # as in the fields of `InvalidRequest`
+KEY_FIELD = {idempotency.FIELD: "idempotency_key"}
+RETYPE = "It holds a secret that is not shown: write it anew."
+EMPTY = {"string": "", "array": [], "object": {}, "integer": 0, "number": 0, "boolean": False}
 ONE_LINE = 255  # a text that may be longer gets a box that grows
 INPUT_TYPES = {"email": "email", "uri": "url", "date": "date", "time": "time"}
 EMPTY_JSON = {"array": "[]", "object": "{}"}
@@ -27,9 +34,10 @@ class Unechoed(forms.Textarea):
     """A box that comes back empty after an error, if there is a secret in it."""
 
     holds_secrets = False
+    reveals = False  # it was filled for somebody who may see secrets
 
     def format_value(self, value: Any) -> str | None:
-        if value and (self.holds_secrets or secrets.is_named_so(str(value))):
+        if value and not self.reveals and (self.holds_secrets or secrets.is_named_so(str(value))):
             return ""
         shown: str | None = super().format_value(value)
         return shown
@@ -171,20 +179,62 @@ def _optional(read: Callable[[Any], Any], shape: Schema, *, nullable: bool) -> C
 
 
 def _initial(default: Any, shape: Schema) -> Any:
+    if isinstance(default, str) and shape.get("type") != "string" and _is_json(default):
+        return json.dumps(default)  # where JSON may stand too, "7" is not 7
     if default is None or isinstance(default, str) or shape.get("type") == "boolean":
         return default
-    return json.dumps(default, ensure_ascii=False)
+    indent = 2 if default and isinstance(default, dict | list) else None
+    return json.dumps(default, indent=indent, ensure_ascii=False)
+
+
+def _is_json(text: str) -> bool:
+    try:
+        _json(text)
+    except ValidationError:
+        return False
+    return True
+
+
+@dataclass(frozen=True)
+class Filling:
+    """What a form begins with: the payload and options of another job.
+
+    `revealed`: secrets are in it, for somebody who may see them. If not they are masked, and
+    whoever sends the form must write them anew.
+    """
+
+    payload: Mapping[str, Any] = field(default_factory=dict)
+    options: Mapping[str, Any] = field(default_factory=dict)
+    revealed: bool = False
+
+    def hides(self, name: str) -> bool:
+        """Return whether there is a mask in a parameter's value."""
+        return secrets.MASK in json.dumps(self.payload.get(name), ensure_ascii=False)
 
 
 class JobForm(forms.Form):
-    """A job asked for by hand. Its rules are those of `services.enqueue`: see `show`."""
+    """A job asked for by hand. Its rules are those of `services.enqueue`: see `show`.
+
+    `raw`: its payload is one box of JSON, instead of a field for each parameter.
+    """
 
     priority = forms.ChoiceField(required=False)
     queue = forms.CharField(required=False)
     delay = forms.FloatField(
         required=False,
-        label="Delay, seconds",
+        label="Run in, seconds",
         widget=forms.NumberInput(attrs={"min": 0, "step": "any", "placeholder": "0"}),
+    )
+    run_at = forms.CharField(
+        required=False,
+        label="Or run at",
+        widget=forms.TextInput(attrs={"type": "datetime-local", "step": "1"}),
+    )
+    zone = forms.CharField(
+        required=False,
+        label="Time zone of that time",
+        help_text="As Europe/Berlin. Empty: UTC.",
+        widget=forms.TextInput(attrs={"placeholder": "UTC", "spellcheck": "false"}),
     )
     max_attempts = forms.IntegerField(
         required=False,
@@ -192,10 +242,23 @@ class JobForm(forms.Form):
         widget=forms.NumberInput(attrs={"min": 1, "max": MAX_ATTEMPTS}),
     )
     tags = forms.CharField(required=False, help_text="Separated by commas.")
+    idempotency_key = forms.CharField(
+        required=False,
+        max_length=200,
+        help_text="Sent twice under one key within 24 hours, it is one job.",
+    )
 
-    def __init__(self, job_type: JobType[..., Any], data: Any = None, *, attempts: int) -> None:
-        super().__init__(data)
-        self.job_type = job_type
+    def __init__(
+        self,
+        job_type: JobType[..., Any],
+        data: Any = None,
+        *,
+        attempts: int,
+        raw: bool = False,
+        filling: Filling = Filling(),
+    ) -> None:
+        super().__init__(data, initial=dict(filling.options))
+        self.job_type, self.raw, self.filling = job_type, raw, filling
         usual = [("", f"{job_type.priority}, as usual")]
         self.fields["priority"] = forms.ChoiceField(
             required=False, choices=usual + [(name, name) for name in PRIORITIES]
@@ -205,47 +268,128 @@ class JobForm(forms.Form):
             job_type.max_attempts or attempts
         )
         schema = job_type.schema.model_json_schema()
+        self.fields |= {"payload": self._box(schema)} if raw else dict(self._parameters(schema))
+
+    def _parameters(self, schema: Schema) -> Iterator[tuple[str, Parameter]]:
+        definitions, filled = schema.get("$defs", {}), self.filling.payload
         for name, part in schema.get("properties", {}).items():
             required = name in schema.get("required", ())
             shown = {**part, "format": "password"} if secrets.is_named_so(name) else part
-            field = parameter(name, shown, schema.get("$defs", {}), required=required)
-            self.fields[PREFIX + name] = field
+            made = parameter(name, shown, definitions, required=required)
+            if self.filling.hides(name):
+                made.initial = None
+                made.help_text = f"{made.help_text} {RETYPE}".strip()
+            elif name in filled:
+                made.initial = _initial(filled[name], _shape(part, definitions)[0])
+                _reveal(made.widget, revealed=self.filling.revealed and not self.is_bound)
+            yield PREFIX + name, made
+
+    def _box(self, schema: Schema) -> Parameter:
+        """Return one field for the whole payload, as JSON."""
+        attrs = {"class": "mono", "rows": 12, "spellcheck": "false"}
+        box = Parameter(_json, label="Payload", widget=Unechoed(attrs=attrs))
+        box.widget.holds_secrets = "writeOnly" in json.dumps(schema)
+        properties = schema.get("properties", {})
+        whole = self.filling.payload or {
+            name: part.get("default", EMPTY.get(part.get("type", "")))
+            for name, part in properties.items()
+        }
+        box.initial = json.dumps(whole, indent=2, ensure_ascii=False)
+        box.help_text = f"A JSON object with: {', '.join(properties) or 'nothing'}."
+        masked = any(map(self.filling.hides, self.filling.payload))
+        if masked:
+            box.help_text += f" {RETYPE}"
+        _reveal(box.widget, revealed=(self.filling.revealed or masked) and not self.is_bound)
+        return box
 
     @property
     def parameters(self) -> list[forms.BoundField]:
         """The fields of the payload."""
-        return [self[name] for name in self.fields if name.startswith(PREFIX)]
+        return [self[name] for name in self.fields if name.startswith(PAYLOAD)]
 
     @property
     def options(self) -> list[forms.BoundField]:
         """The fields of how the job is run."""
-        return [self[name] for name in self.fields if not name.startswith(PREFIX)]
+        return [self[name] for name in self.fields if not name.startswith(PAYLOAD)]
+
+    def clean(self) -> dict[str, Any]:
+        """Read the time, and take no mask for what it stands for."""
+        data: dict[str, Any] = self.cleaned_data
+        try:
+            data["run_at"] = _time(data.get("run_at", ""), data.get("zone", ""))
+        except ZoneInfoNotFoundError:
+            self.add_error("zone", "There is no such zone. Use a name as Europe/Berlin, or UTC.")
+        except ValueError:
+            self.add_error("run_at", "Use a date and a time, as 2026-11-24T12:00.")
+        for name in self.fields:
+            if name.startswith(PAYLOAD) and name in data:
+                self._refuse_mask(name, data[name])
+        if self.raw and not isinstance(data.get("payload", {}), dict):
+            self.add_error("payload", "Use a JSON object: it begins with { and ends with }.")
+        return data
+
+    def _refuse_mask(self, name: str, value: Any) -> None:
+        left_out = value in ("", None, LEFT_OUT) and self.filling.hides(name.removeprefix(PREFIX))
+        masked = value is not LEFT_OUT and secrets.MASK in json.dumps(value, ensure_ascii=False)
+        if left_out or masked:
+            self.add_error(name, RETYPE)
 
     def request(self) -> Request:
         """Return what was asked for."""
         filled = {name: value for name, value in self.cleaned_data.items() if value is not LEFT_OUT}
-        payload = {
+        fields = {
             name.removeprefix(PREFIX): value
             for name, value in filled.items()
             if name.startswith(PREFIX)
         }
         return Request(
             type=self.job_type.name,
-            payload=payload,
+            payload=filled.get("payload", {}) if self.raw else fields,
             priority=filled["priority"] or None,
             queue=filled["queue"] or None,
             delay=filled["delay"],
+            run_at=filled["run_at"],
             max_attempts=filled["max_attempts"],
             tags=[tag.strip() for tag in filled["tags"].split(",") if tag.strip()],
         )
 
+    @property
+    def key(self) -> str | None:
+        """The idempotency key, if one was given."""
+        return self.cleaned_data["idempotency_key"] or None
+
     def show(self, refusal: InvalidRequest) -> None:
         """Show each fault at the field it is about."""
         for fault in refusal.errors:
-            name = ".".join(fault.field.split(".")[: 2 if fault.field.startswith(PREFIX) else 1])
+            parts = 1 if self.raw or not fault.field.startswith(PREFIX) else 2
+            name = KEY_FIELD.get(fault.field, ".".join(fault.field.split(".")[:parts]))
             inner = fault.field.removeprefix(name).lstrip(".")
             message = f"{inner}: {fault.message}" if inner else fault.message
             self.add_error(name if name in self.fields else None, message)
+
+
+def _reveal(widget: forms.Widget, *, revealed: bool) -> None:
+    if isinstance(widget, Unechoed):
+        widget.reveals = revealed
+    elif isinstance(widget, forms.PasswordInput):
+        widget.render_value = revealed
+
+
+def _time(text: str, zone: str) -> datetime | None:
+    """Return a moment; raises `ValueError` for what is none, `ZoneInfoNotFoundError`."""
+    if not text:
+        return None
+    moment = datetime.fromisoformat(text)
+    return moment if moment.tzinfo else moment.replace(tzinfo=_zone(zone))
+
+
+def _zone(name: str) -> tzinfo:
+    if name in ("", "UTC"):
+        return UTC
+    try:
+        return ZoneInfo(name)
+    except (ValueError, OSError):  # of a name that is no path, or a folder's
+        raise ZoneInfoNotFoundError(name) from None
 
 
 # --- tokens -----------------------------------------------------------------------------------

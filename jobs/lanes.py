@@ -122,6 +122,12 @@ def head(lane: Lane, count: int) -> list[ObjectId]:
     return [id for id in map(_object_id, ids) if id is not None]  # type: ignore[arg-type]
 
 
+def holds(lane: Lane, id: ObjectId, within: int) -> bool:
+    """Return whether an id is among the first `within` of a lane. Raises `RedisError`."""
+    place = redis().lpos(key(lane), str(id), rank=-1, maxlen=within)
+    return place is not None
+
+
 def ids(lane: Lane, piece: int = 10_000) -> Iterator[list[bytes]]:
     """Yield all ids of a lane, in bounded pieces of binary ids, without taking them.
 

@@ -576,6 +576,18 @@ def oldest(lane: Lane) -> datetime | None:
 
 
 @durable
+def count_ahead(lane: Lane, enqueued_at: datetime, id: ObjectId, limit: int) -> int:
+    """Return how many pending jobs of a lane come before that place in it, `limit` at most."""
+    jobs = collection("jobs")
+    waiting = {"status": State.PENDING, "queue": lane.queue, "priority": lane.priority}
+    before = jobs.count_documents({**waiting, "enqueued_at": {"$lt": enqueued_at}}, limit=limit)
+    if before >= limit:
+        return before
+    beside = {**waiting, "enqueued_at": enqueued_at, "_id": {"$lt": id}}
+    return before + jobs.count_documents(beside, limit=limit - before)
+
+
+@durable
 def oldest_pending(lane: Lane, before: datetime, limit: int) -> list[Hint]:
     """Return the pending jobs of a lane that were enqueued before a moment, the oldest first."""
     older = {

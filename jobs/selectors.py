@@ -38,6 +38,7 @@ LARGE = ("payload", "result", "attempts")  # a list leaves them in MongoDB until
 M = TypeVar("M", bound=Model)
 ERROR_TYPE = re.compile(r"[\w.]{1,200}", re.ASCII)
 SLACK = timedelta(hours=1)  # by which a maker's clock may be wrong
+SIMILAR, SIMILAR_READ = 20, 2_000
 QUERY_MILLISECONDS = 5_000  # a question may not hold up the store for longer
 
 
@@ -104,15 +105,20 @@ def _listed(selection: Mapping[str, Any], order: int, limit: int) -> list[Job]:
 
 def _read(model: type[M], selection: Mapping[str, Any], order: Document, limit: int) -> list[M]:
     """Return documents as the ORM's objects, in a third of the ORM's time."""
-    columns = {field.column: 1 for field in model._meta.concrete_fields if field.name not in LARGE}
     pipeline = [
         {"$match": dict(selection)},
         {"$sort": order},
         {"$limit": limit},
-        {"$project": columns},
+        {"$project": _columns(model)},
     ]
     with mongodb.within(QUERY_MILLISECONDS / 1000):
         return list(model.objects.raw_aggregate(pipeline))  # type: ignore[attr-defined]
+
+
+def _columns(model: type[Model]) -> Document:
+    return {
+        str(field.column): 1 for field in model._meta.concrete_fields if field.name not in LARGE
+    }
 
 
 def jobs_named(ids: Sequence[ObjectId]) -> list[Job]:
@@ -238,6 +244,29 @@ def job(id: str, *, reveal: bool = False) -> Job:
         found.type, found.payload, found.result, reveal=reveal
     )
     return found
+
+
+def similar(job: Job) -> list[Job]:
+    """Return the last jobs, beside this one, of its type that failed last with its kind of error.
+
+    They are among the `SIMILAR_READ` failed last submitted; at most `SIMILAR` of them.
+    """
+    if not job.attempts or not job.attempts[-1].error_type:
+        return []
+    error = {"$eq": [{"$last": "$attempts.error_type"}, {"$literal": job.attempts[-1].error_type}]}
+    found: list[Job] = []
+    for status in (State.DEAD, State.RETRYING):
+        pipeline: list[Document] = [
+            {"$match": {"status": status, "_id": {"$ne": job.id}}},
+            {"$sort": {"_id": NEWEST_FIRST}},
+            {"$limit": SIMILAR_READ},
+            {"$match": {"type": job.type, "$expr": error}},
+            {"$limit": SIMILAR},
+            {"$project": _columns(Job)},
+        ]
+        with mongodb.within(QUERY_MILLISECONDS / 1000):
+            found += Job.objects.raw_aggregate(pipeline)
+    return sorted(found, key=lambda each: each.id, reverse=True)[:SIMILAR]
 
 
 @cache
@@ -478,6 +507,14 @@ def workers(*, ended: bool = True) -> list[WorkerView]:
         held.setdefault(running.worker, []).append(running)
     views = [_worker_view(worker, now, held.get(worker.id, [])) for worker in query]
     return sorted(views, key=lambda view: (view.state != "live", view.worker.id))
+
+
+def worker(id: str) -> WorkerView:
+    """Return one worker, without what it holds. Raises `InvalidRequest`, `NotFound`."""
+    found = _read(Worker, {"_id": read_id(id, "A worker")}, {"_id": OLDEST_FIRST}, 1)
+    if not found:
+        raise NotFound(f"There is no worker {id}. They are forgotten a day after their end.")
+    return _worker_view(found[0], mongodb.now(), [])
 
 
 def _worker_view(worker: Worker, now: datetime, running: list[Job]) -> WorkerView:

@@ -21,6 +21,7 @@ from pydantic import (
     Field,
     ValidationError,
     WithJsonSchema,
+    field_validator,
 )
 
 from jobs.errors import FieldError, InvalidRequest
@@ -39,6 +40,7 @@ from jobs.selectors import (
 )
 from jobs.states import Action
 from jobs.tallies import quantile
+from jobs.why import Why
 
 M = TypeVar("M", bound="Strict")
 MAX_MINUTES = 1440
@@ -311,6 +313,12 @@ class AttemptShape(Shape):
     error_type: str
     error: str
     traceback: str
+    logs: list[str] = Field(description="The last lines that the job logged.")
+
+    @field_validator("logs", mode="before")
+    @classmethod
+    def none_is_empty(cls, logs: Any) -> Any:
+        return logs or []
 
 
 class JobSummary(Shape):
@@ -342,7 +350,62 @@ class JobShape(JobSummary):
     result_error: str | None
     claim: int
     worker: Id | None
+    request_id: str | None = Field(description="Of the request, or the job, that submitted it.")
+    idempotency_key: str | None
+    copied_from: Id | None = Field(description="The job that was edited and requeued as this one.")
+    copied_to: Id | None = Field(description="The last job that was made so of this one.")
     attempts: list[AttemptShape]
+
+
+class BlockShape(Shape):
+    """Something that keeps a job waiting; `remedy` is empty where there is nothing to do."""
+
+    code: str = Field(
+        description="redis_down, paused, scheduled, backoff, overdue, no_worker, quiet, "
+        "unknown_type, busy, not_in_lane or behind."
+    )
+    text: str
+    remedy: str
+
+
+class AheadShape(Shape):
+    """A lane that is taken before the job, its own the last; `capped`: so many or more."""
+
+    queue: str
+    priority: str
+    jobs: int
+    capped: bool
+
+
+class WhyShape(Shape):
+    """Why a job is not running; `ahead` is null unless it is pending.
+
+    Without an estimate, `basis` says why there is none.
+    """
+
+    status: str
+    waits: bool
+    summary: str
+    blocks: list[BlockShape]
+    ahead: int | None
+    capped: bool
+    lanes: list[AheadShape]
+    estimate_seconds: float | None
+    basis: str
+
+    @classmethod
+    def of(cls, why: Why) -> "WhyShape":
+        lanes = [
+            AheadShape(
+                queue=each.lane.queue,
+                priority=each.lane.priority,
+                jobs=each.jobs,
+                capped=each.capped,
+            )
+            for each in why.lanes
+        ]
+        blocks = [BlockShape.model_validate(block) for block in why.blocks]
+        return cls.model_validate({**vars(why), "lanes": lanes, "blocks": blocks})
 
 
 class JobPage(Shape):
@@ -549,12 +612,22 @@ class WorkerShape(Shape):
     """One boot of a worker process; `state` is live, lost or ended."""
 
     id: Id
+    supervisor: Id = Field(description="Of its runworkers, which all its siblings share.")
+    supervisor_pid: int | None
     host: str
     pid: int
     queues: list[str]
     concurrency: int
     version: str
     state: str
+    quiet: bool | None = Field(description="It takes no new job; null before its first heartbeat.")
+    asked: str | None = Field(description="What was asked of it last: quiet, resume or stop.")
+    asked_at: datetime | None
+    asked_by: str | None
+    done: int | None = Field(description="Executions that ended well since its start.")
+    failed: int | None
+    rss_bytes: int | None
+    cpu_percent: float | None = Field(description="Of one core, since the heartbeat before.")
     started_at: datetime
     heartbeat_at: datetime
     heartbeat_age_seconds: float

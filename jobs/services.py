@@ -333,16 +333,17 @@ def run_now(id: str, *, actor: str) -> None:
     audit.record(actor, "run", id, after={"status": State.PENDING.value})
 
 
-def resubmit(id: str, request: Request, *, actor: str) -> str:
+def resubmit(id: str, request: Request, *, actor: str, key: str | None = None) -> str:
     """Accept `request`, a job that has ended and was edited, as a new job, and return its id.
 
     The original stays and both name each other; one that is dead is discarded, so that the dead
-    letters are those that nobody has seen to. Raises `NotFound`, `IllegalMove`, `InvalidRequest`.
+    letters are those that nobody has seen to. A `key` of the actor's is as for `accept`. Raises
+    `NotFound`, `IllegalMove` and what `accept` does.
     """
     original = selectors.read_id(id)
     if repository.status(original) not in ENDED:
         raise _refusal(id, "edited and requeued", ENDED)
-    (new,) = accept([request], copied_from=original).ids
+    (new,) = accept([request], key=key, scope=actor, copied_from=original).ids
     repository.name_copy(original, ObjectId(new))
     dead = {"$and": [{"_id": original, "status": State.DEAD}]}  # not what was requeued meanwhile
     discarded = bool(repository.cancel(dead, _retention_seconds()))

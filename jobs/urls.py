@@ -3,18 +3,33 @@
 from django.contrib.auth.views import LogoutView
 from django.urls import path
 
-from jobs.views import audit, dead, jobs, login, operations, overview, queues, tokens, workers
+from jobs.views import (
+    audit,
+    dead,
+    job,
+    job_new,
+    jobs,
+    login,
+    operations,
+    overview,
+    queues,
+    tokens,
+    workers,
+)
 
 urlpatterns = [
     path("login/", login.LoginPage.as_view(), name="login"),
     path("logout/", LogoutView.as_view(), name="logout"),
     path("", overview.overview, name="overview"),
     path("jobs/", jobs.jobs, name="jobs"),
-    path("jobs/new/", jobs.job_new, name="job_new"),
-    path("jobs/<str:id>/", jobs.job, name="job"),
-    path("jobs/<str:id>/reveal/", jobs.job_reveal, name="job_reveal"),
-    path("jobs/<str:id>/requeue/", jobs.job_requeue, name="job_requeue"),
-    path("jobs/<str:id>/cancel/", jobs.job_cancel, name="job_cancel"),
+    path("jobs/new/", job_new.job_new, name="job_new"),
+    path("jobs/<str:id>/", job.job, name="job"),
+    path("jobs/<str:id>/reveal/", job.job_reveal, name="job_reveal"),
+    path("jobs/<str:id>/requeue/", job.job_requeue, name="job_requeue"),
+    path("jobs/<str:id>/edit/", job_new.job_edit, name="job_edit"),
+    path("jobs/<str:id>/run/", job.job_run, name="job_run"),
+    path("jobs/<str:id>/cancel/", job.job_cancel, name="job_cancel"),
+    path("jobs/<str:id>/delete/", job.job_delete, name="job_delete"),
     path("dead/", dead.dead, name="dead"),
     path("dead/preview/", dead.dead_preview, name="dead_preview"),
     path("dead/requeue/", dead.dead_requeue, name="dead_requeue"),
@@ -26,6 +41,9 @@ urlpatterns = [
     path("queues/<str:name>/pause/", queues.queue_pause, name="queue_pause"),
     path("queues/<str:name>/resume/", queues.queue_resume, name="queue_resume"),
     path("workers/", workers.workers, name="workers"),
+    path("workers/<str:id>/quiet/", workers.workers_quiet, name="workers_quiet"),
+    path("workers/<str:id>/resume/", workers.workers_resume, name="workers_resume"),
+    path("workers/<str:id>/stop/", workers.workers_stop, name="workers_stop"),
     path("tokens/", tokens.tokens, name="tokens"),
     path("tokens/<str:id>/revoke/", tokens.token_revoke, name="token_revoke"),
     path("audit/", audit.audit, name="audit"),

@@ -177,6 +177,8 @@ BULK_MAX_JOBS = 10_000
 BULK_MAX_BYTES = 32 * 1024 * 1024
 DEMO_JOBS = env_bool("DEMO_JOBS", of_running("DEMO_JOBS", "0") == "1")
 
+JOB_LINKS = env_text("JOB_LINKS")
+
 # --- Workers ----------------------------------------------------------------------------------
 WORKER_HEARTBEAT_SECONDS = env_number("WORKER_HEARTBEAT_SECONDS", 5, least=0.1)
 WORKER_LOST_SECONDS = env_number("WORKER_LOST_SECONDS", 30, least=0.5)

@@ -35,7 +35,7 @@ OPERATION_ICONS = {
     "completed": "circle-check",
     "failed": "triangle-alert",
 }
-WORKER_ICONS = {"live": "radio", "lost": "triangle-alert", "ended": "ban"}
+WORKER_ICONS = {"live": "radio", "quiet": "pause", "lost": "triangle-alert", "ended": "ban"}
 SECONDS = (("d", 86400), ("h", 3600), ("m", 60))
 
 
@@ -113,6 +113,17 @@ def _two_units(seconds: int) -> str:
         count, seconds = divmod(seconds, length)
         parts += [f"{count} {unit}"] if count else []
     return " ".join(parts[:2])
+
+
+@register.filter(name="bytes")
+def size(number: int | None) -> str:
+    """A number of bytes: 312 B, 1.2 kB, 48 MB."""
+    amount, unit = float(number or 0), "B"
+    for larger in ("kB", "MB", "GB"):
+        if amount < 1000:
+            break
+        amount, unit = amount / 1000, larger
+    return f"{amount:.1f} {unit}" if unit != "B" and amount < 10 else f"{amount:.0f} {unit}"
 
 
 @register.filter
