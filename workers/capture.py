@@ -53,7 +53,7 @@ def _said(event: Mapping[str, Any]) -> str:
     """Return structlog's event and its values, without what the page says anyhow."""
     named = {name: value for name, value in event.items() if name not in SAID}
     shown = (
-        f"{name}={secrets.MASK if secrets.is_named_so(name) else value!r}"
+        f"{name}={secrets.MASK if secrets.is_named_so(name) else repr(value)}"
         for name, value in named.items()
     )
     return " ".join([str(event.get("event", "")), *shown])

@@ -70,3 +70,25 @@ def test_a_word_that_comes_too_late_does_not_meet_the_next_execution_of_the_slot
     board.set_moved_on(0, 0, first.job, first.claim)
     assert not board.has_moved_on(0, 0, then.job, then.claim)
     assert list(board.running_slots(0)) == [(0, then)]
+
+
+def test_a_quiet_board_has_no_open_queue_until_it_resumes() -> None:
+    board = Board(1, 1, ["b", "a"])
+    board.set_paused({"a"})
+    board.set_quiet(True)
+    assert board.quiet
+    assert board.open_queues() == []
+    board.set_quiet(False)
+    assert board.open_queues() == ["b"]
+
+
+def test_what_ended_is_summed_over_the_slots_and_forgotten_with_the_boot() -> None:
+    board = Board(2, 2, ["default"])
+    board.enter(1, ObjectId())
+    board.finish(1, 0, done=3, failed=1)
+    board.finish(1, 1, done=4, failed=0)
+    assert board.ended(1) == (7, 1)
+    assert board.pid(1) == os.getpid()
+    assert board.ended(0) == (0, 0)
+    board.clear(1)
+    assert (board.ended(1), board.pid(1)) == ((0, 0), 0)

@@ -36,6 +36,7 @@ TOKENS = ACTORS[-3:]
 CHANGERS = {"operator", "admin"}
 JSON = "application/json"
 JOB = {"type": "send_email", "payload": MAIL}
+FILLED = {"payload.to": MAIL["to"], "payload.subject": "Hi"}
 
 
 def routes(patterns: Any = None, prefix: str = "") -> Iterator[str]:
@@ -141,6 +142,8 @@ IDS: dict[str, Callable[[], Any]] = {
     "operations/<str:id>/resume/": lambda: operation(running=False),
     "operations/": operation,
     "cancel/": submitted,
+    "run/": lambda: submitted(delay=3600),
+    "workers/": worker,
     "jobs/": dead,
     "types/": lambda: "send_email",
     "queues/": queue,
@@ -170,11 +173,8 @@ BODIES: dict[str, Callable[[Any], Any]] = {
     "api/v1/dead/requeue/": frozen,
     "api/v1/operations/": frozen,
     "api/v1/operations/preview/": lambda who: {"action": "requeue"},
-    "jobs/new/": lambda who: {
-        "type": "send_email",
-        "payload.to": MAIL["to"],
-        "payload.subject": "Hi",
-    },
+    "jobs/new/": lambda who: {"type": "send_email", **FILLED},
+    "jobs/<str:id>/edit/": lambda who: FILLED,
     "dead/requeue/": lambda who: {"id": dead()},
     "tokens/": lambda who: {"name": f"ci-{ObjectId()}", "role": "viewer"},
 }
