@@ -147,6 +147,7 @@ IDS: dict[str, Callable[[], Any]] = {
     "jobs/": dead,
     "types/": lambda: "send_email",
     "queues/": queue,
+    "audit/": lambda: "csv",
 }
 
 
