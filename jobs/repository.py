@@ -443,6 +443,14 @@ def cancelled(keep_seconds: float) -> Document:
 
 
 @durable
+def next_due() -> datetime | None:
+    """Return when the next of the jobs that wait for their time is due; `None`: none waits."""
+    waiting = {"status": {"$in": list(WAITING)}, "run_at": {"$ne": None}}
+    found = collection("jobs").find_one(waiting, {"_id": 0, "run_at": 1}, sort=[("run_at", 1)])
+    return found["run_at"] if found else None
+
+
+@durable
 def promote(limit: int) -> list[Hint]:
     """Make pending what waited for a time that has come, the longest due first."""
     due = {"status": {"$in": list(WAITING)}, "run_at": {"$lte": now()}}

@@ -663,6 +663,15 @@ def rotate_payload_keys() -> Rotated:
 # --- what the steward does --------------------------------------------------------------------
 
 
+def due_in() -> float | None:
+    """Return the seconds until the next waiting job is due, negative once it is.
+
+    `None`: none waits.
+    """
+    due = repository.next_due()
+    return None if due is None else (due - mongodb.now()).total_seconds()
+
+
 def promote() -> int:
     """Put what is due into its lane; return how many jobs that were."""
     due = repository.promote(PROMOTE_BATCH)
@@ -879,6 +888,11 @@ def is_leader(supervisor: ObjectId, within_seconds: float) -> bool:
     """
     live = repository.live_supervisors(within_seconds)
     return not live or live[0] == supervisor
+
+
+def queues_paused() -> dict[str, bool]:
+    """Return every known queue, and whether its jobs are not handed out."""
+    return repository.queues()
 
 
 def paused_queues() -> set[str]:
