@@ -2,11 +2,13 @@
 
 from collections.abc import Callable
 
+from bson import ObjectId
 from django.test import Client
 
 from jobs import services
 from jobs.clients import collection
-from tests.web.conftest import Line
+from tests.web.actors import api, problem
+from tests.web.conftest import FRAGMENT, Line, changes
 
 
 def test_a_live_worker_and_what_it_holds(operator: Client, line: Line) -> None:
@@ -42,3 +44,66 @@ def test_the_audit(client_of: Callable[..., Client], line: Line) -> None:
     page = client.get("/audit/").content.decode()
     assert "olga" in page
     assert "cancel" in page
+
+
+def asked(line: Line) -> str | None:
+    found = collection("workers").find_one({"_id": line.worker})
+    assert found
+    return str(found["asked"]) if found["asked"] else None
+
+
+def test_workers_are_shown_by_their_runworkers_with_skew_and_how_they_do(
+    operator: Client, line: Line
+) -> None:
+    said = {"done": 1234, "failed": 5, "rss_bytes": 48_000_000, "cpu_percent": 12.0}
+    services.heartbeat([line.worker], [{**said, "quiet": False}])
+    page = operator.get("/workers/").content.decode()
+    assert "this page runs" in page
+    assert "1,234 / 5" in page
+    assert "48 MB" in page
+    assert "Quiet<span" in page
+
+
+def test_what_a_worker_holds_is_shown_against_its_timeout(operator: Client, line: Line) -> None:
+    id = line.running()
+    past = {"$subtract": ["$$NOW", 150_000]}
+    collection("jobs").update_one({"_id": ObjectId(id)}, [{"$set": {"started_at": past}}])
+    page = operator.get("/workers/").content.decode()
+    assert 'class="fill" width="50"' in page
+    assert "of 5 m" in page
+
+
+def test_quiet_resume_and_stop_are_asked_of_all_siblings(operator: Client, line: Line) -> None:
+    operator.post(f"/workers/{line.worker}/quiet/")
+    assert asked(line) == "quiet"
+    page = operator.get("/workers/").content.decode()
+    assert "asked to be quiet by operator" in page
+    services.heartbeat([line.worker], [{"quiet": True}])
+    page = operator.get("/workers/").content.decode()
+    assert "asked to be quiet" not in page
+    assert "It takes no new job" in page
+    operator.post(f"/workers/{line.worker}/resume/")
+    assert "Stop this runworkers?" in operator.get(f"/workers/{line.worker}/stop/").content.decode()
+    operator.post(f"/workers/{line.worker}/stop/")
+    assert asked(line) == "stop"
+    assert "asked to stop by operator" in operator.get("/workers/").content.decode()
+    assert changes() == ["stop_workers", "resume_workers", "quiet_workers"]
+
+
+def test_who_has_ended_can_be_asked_nothing(operator: Client, line: Line) -> None:
+    services.end_worker(line.worker, "stopped")
+    answer = operator.post(f"/workers/{line.worker}/quiet/", **FRAGMENT)
+    assert answer.status_code == 409
+    assert "there is nobody to heed it" in answer.content.decode()
+    assert asked(line) is None
+    assert operator.get("/workers/nonsense/stop/").status_code == 404
+
+
+def test_the_api_asks_and_answers_with_the_worker(line: Line) -> None:
+    answer = api().post(f"workers/{line.worker}/quiet/")
+    assert answer.json()["asked"] == "quiet"  # type: ignore[attr-defined]
+    problem(api("viewer").post(f"workers/{line.worker}/quiet/"), 403)
+    problem(api().post(f"workers/{ObjectId()}/stop/"), 404)
+    problem(api().post(f"workers/{line.worker}/stop/", {"now": True}), 400)
+    services.end_worker(line.worker, "stopped")
+    problem(api().post(f"workers/{line.worker}/resume/"), 409)

@@ -1,0 +1,163 @@
+"""Why a job is not running, as the stores say it: by API, page and command."""
+
+import json
+from io import StringIO
+from typing import Any
+
+import pytest
+from bson import ObjectId
+from django.core.management import CommandError, call_command
+from django.test import Client
+from redis import Redis
+
+from jobs import clients, lanes, selectors, services
+from jobs.clients import collection
+from jobs.registry import Lane
+from jobs.requests import Request
+from tests.web.actors import Api, api, problem, user
+from tests.web.conftest import NAME, Line
+
+
+def why(id: str) -> dict[str, Any]:
+    answer = api("viewer").get(f"jobs/{id}/why/")
+    assert answer.status_code == 200
+    selectors.forget_stats()
+    found: dict[str, Any] = json.loads(answer.content)
+    return found
+
+
+def codes(id: str) -> list[str]:
+    selectors.forget_stats()
+    return [block["code"] for block in why(id)["blocks"]]
+
+
+def knows(line: Line, **facts: Any) -> None:
+    collection("workers").update_one({"_id": line.worker}, {"$set": facts})
+
+
+def test_the_jobs_before_it_are_counted_lane_by_lane(line: Line) -> None:
+    before = [line.pending(priority="high") for _ in range(2)]
+    id, _after = line.pending(priority="low"), line.pending(priority="low")
+    elsewhere = line.pending(queue="mail", priority="high")
+    found = why(id)
+    assert found["ahead"] == 2
+    assert found["lanes"] == [{"queue": "default", "priority": "high", "jobs": 2, "capped": False}]
+    assert why(before[0])["ahead"] == 0
+    assert why(elsewhere)["ahead"] == 0
+
+
+def test_of_jobs_enqueued_together_the_place_is_by_id(line: Line) -> None:
+    ids = services.enqueue_many([Request(type=NAME, payload={})] * 5)
+    assert [why(id)["ahead"] for id in ids] == [0, 1, 2, 3, 4]
+
+
+def test_an_estimate_follows_from_what_ended_lately(line: Line) -> None:
+    for _ in range(3):
+        line.completed()
+    line.pending()
+    found = why(line.pending())
+    assert found["estimate_seconds"] > 0
+    assert found["basis"].startswith("1 job ahead, ")
+
+
+def test_a_paused_queue_says_by_whom(line: Line) -> None:
+    id = line.pending()
+    services.pause("default", actor="ada")
+    found = why(id)
+    assert found["blocks"][0]["code"] == "paused"
+    assert "by ada since" in found["summary"]
+    assert found["estimate_seconds"] is None
+
+
+def test_no_worker_a_worker_of_other_queues_and_a_quiet_one(line: Line) -> None:
+    id = line.pending()
+    assert codes(id) == []
+    knows(line, quiet=True)
+    assert codes(id) == ["quiet"]
+    knows(line, quiet=False, queues=["mail"])
+    assert codes(id) == ["no_worker"]
+    services.end_worker(line.worker, "stopped")
+    assert codes(id) == ["no_worker"]
+
+
+def test_a_type_that_its_workers_do_not_know(line: Line) -> None:
+    id = line.pending()
+    knows(line, types=["send_email"])
+    assert codes(id) == ["unknown_type"]
+    knows(line, types=["send_email", NAME])
+    assert codes(id) == []
+
+
+def test_a_scheduled_and_a_retrying_job_say_until_when(line: Line) -> None:
+    assert codes(line.pending(delay=3600)) == ["scheduled"]
+    assert codes(line.failed()) == ["backoff"]
+
+
+def test_an_id_that_redis_has_lost(line: Line) -> None:
+    line.pending()
+    id = line.pending()
+    clients.redis().delete(lanes.key(Lane("default", "medium")))
+    assert codes(id) == ["not_in_lane"]
+    services.repair("default")
+    # Repair leaves alone what is younger than its grace.
+    lanes.push([services.Hint(ObjectId(id), Lane("default", "medium"))])
+    assert codes(id) == []
+
+
+def test_redis_down_is_said_and_nothing_fails(line: Line, monkeypatch: pytest.MonkeyPatch) -> None:
+    id = line.pending()
+    monkeypatch.setattr(lanes, "redis", lambda: Redis(port=1))  # where nobody listens
+    assert codes(id) == ["redis_down"]
+
+
+def test_a_slot_that_is_busy(line: Line) -> None:
+    line.running()
+    found = why(line.pending())
+    assert [block["code"] for block in found["blocks"]] == ["busy"]
+    assert "as soon as a busy slot is free" in found["summary"]
+
+
+@pytest.mark.parametrize("state", ["running", "completed", "dead"])
+def test_what_does_not_wait_says_so(line: Line, state: str) -> None:
+    found = why(getattr(line, state)())
+    assert (found["waits"], found["blocks"]) == (False, [])
+    assert state in found["summary"]
+
+
+def test_a_token_of_other_queues_does_not_learn_of_it(line: Line) -> None:
+    bound = Api(user("viewer"), queues=["mail"])
+    problem(bound.get(f"jobs/{line.pending()}/why/"), 404)
+    problem(api("viewer").get(f"jobs/{ObjectId()}/why/"), 404)
+    problem(api("viewer").get("jobs/nonsense/why/"), 400)
+
+
+def test_the_page_says_it_while_the_job_waits(operator: Client, line: Line) -> None:
+    line.pending(priority="high")
+    id = line.pending(priority="low")
+    page = operator.get(f"/jobs/{id}/").content.decode()
+    assert "Why is it not running?" in page
+    assert "It waits its turn: 1 job ahead of it." in page
+    page = operator.get(f"/jobs/{line.completed()}/").content.decode()
+    assert "Why is it not running?" not in page
+
+
+def test_the_command_says_the_same(line: Line) -> None:
+    id, output = line.pending(delay=3600), StringIO()
+    call_command("why", id, stdout=output)
+    said = output.getvalue()
+    assert "It is not due before" in said
+    assert "scheduled:" in said
+    assert "Estimate: about 1 h" in said or "Estimate: about 59 m" in said
+    with pytest.raises(CommandError, match="There is no job"):
+        call_command("why", str(ObjectId()))
+
+
+def test_the_command_does_to_a_job_what_its_page_does(line: Line) -> None:
+    id, output = line.pending(delay=3600), StringIO()
+    for action in ("run", "cancel", "requeue", "cancel", "delete"):
+        call_command("job", action, id, stdout=output)
+    assert output.getvalue().split("\n")[-2] == f"Job {id} is deleted."
+    with pytest.raises(CommandError, match=r"Nothing was changed\. There is no job"):
+        call_command("job", "run", id)
+    with pytest.raises(CommandError, match="only what is"):
+        call_command("job", "run", line.pending())
