@@ -85,7 +85,7 @@ class WorkerAdmin(ReadOnlyAdmin):
 @admin.register(Queue)
 class QueueAdmin(ReadOnlyAdmin):
     right = "view"
-    list_display = ["name", "paused_at", "paused_by"]
+    list_display = ["name", "paused_at", "paused_by", "paused_reason", "paused_until"]
 
 
 @admin.register(AuditEntry)

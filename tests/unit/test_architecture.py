@@ -8,16 +8,18 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 PACKAGES = ["taskqueue", "workers", "jobs"]  # an arrow may only point to the right
-FLOOR = {"states", "backoff", "errors", "registry", "context"}
+FLOOR = {"states", "backoff", "errors", "registry", "context", "charts"}
 STORES = {"clients", "mongodb", "claims", "counting", "repository", "sweeps", "lanes"} | {
-    "operations"
+    *("operations", "samples")
 }
-RULES = {"services", "selectors", "requests", "idempotency", "conservation", "audit"}
+RULES = {"services", "selectors", "requests", "idempotency", "conservation", "audit"} | {
+    *("backlog", "fleet", "series")
+}
 DOORS = {"api", "views", "forms", "serializers", "admin"}
 DRIVERS = {
     "pymongo": {
         *("jobs.clients", "jobs.mongodb", "jobs.counting", "jobs.repository", "jobs.sweeps"),
-        *("jobs.indexes", "jobs.operations", "jobs.problems", "jobs.audit"),
+        *("jobs.indexes", "jobs.operations", "jobs.problems", "jobs.audit", "jobs.samples"),
     },
     "redis": {"jobs.clients", "jobs.lanes", "jobs.services"},
 }
