@@ -4,11 +4,13 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-from django.http import HttpResponse, StreamingHttpResponse
+from django.http import Http404, HttpResponse, StreamingHttpResponse
 
 from jobs import reports, selectors
 from jobs import serializers as shapes
 from jobs.views.door import Request, live, page
+
+EXPORTS = {"csv": "text/csv", "ndjson": "application/x-ndjson"}
 
 
 @page("view_audit")
@@ -29,15 +31,17 @@ def audit(request: Request) -> HttpResponse:
 @page("view_audit")
 def audit_export(request: Request, form: str) -> HttpResponse:
     """Send every entry that matches, line by line, as CSV or as one JSON object a line."""
+    if form not in EXPORTS:
+        raise Http404(f"There is no export as {form}: {' or '.join(EXPORTS)}.")
     entries = selectors.whole_audit(_audit_filter(request.GET.dict()))
     rows = (shapes.AuditShape.model_validate(entry).answer() for entry in entries)
     if form == "csv":
         names = list(shapes.AuditShape.model_fields)
         cells = ([_cell(row[name]) for name in names] for row in rows)
-        lines, kind = reports.csv_lines(names, cells), "text/csv"
+        lines = reports.csv_lines(names, cells)
     else:
-        lines, kind = (f"{json.dumps(row)}\n" for row in rows), "application/x-ndjson"
-    answer = StreamingHttpResponse(lines, content_type=f"{kind}; charset=utf-8")
+        lines = (f"{json.dumps(row)}\n" for row in rows)
+    answer = StreamingHttpResponse(lines, content_type=f"{EXPORTS[form]}; charset=utf-8")
     answer["Content-Disposition"] = f'attachment; filename="audit.{form}"'
     return answer  # type: ignore[return-value]
 

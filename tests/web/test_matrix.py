@@ -144,6 +144,7 @@ IDS: dict[str, Callable[[], Any]] = {
     "jobs/": dead,
     "types/": lambda: "send_email",
     "queues/": queue,
+    "audit/": lambda: "csv",
 }
 
 
