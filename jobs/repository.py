@@ -561,9 +561,9 @@ def oldest(lanes: Sequence[Lane]) -> dict[Lane, tuple[ObjectId, datetime]]:
     """Return the longest waiting job of each lane, and when it was enqueued: one question."""
     if not lanes:
         return {}
-    first, *others = map(_oldest, lanes)
-    also: list[Document] = [{"$unionWith": {"coll": "jobs", "pipeline": one}} for one in others]
-    found = collection("jobs").aggregate(first + also)
+    first, *others = [_oldest(lane) for lane in lanes]
+    also = [{"$unionWith": {"coll": "jobs", "pipeline": other}} for other in others]
+    found = collection("jobs").aggregate([*first, *also])
     return {lane_of(job): (job["_id"], job["enqueued_at"]) for job in found}
 
 

@@ -40,13 +40,13 @@ def throughput(minutes: Sequence[Minute]) -> Graph:
 def waits(minutes: Sequence[Minute]) -> Graph:
     """How long jobs waited in their lanes, of the executions that ended in each minute."""
     series = _quantiles([minute.waited for minute in minutes])
-    return _graph("waits", "Waited", "half, and 95 %", minutes, series, charts.times, _time)
+    return _graph("waits", "Waited", "", minutes, series, charts.times, _time)
 
 
 def runs(minutes: Sequence[Minute]) -> Graph:
     """How long executions took."""
     series = _quantiles([minute.ran for minute in minutes])
-    return _graph("runs", "Ran", "half, and 95 %", minutes, series, charts.times, _time)
+    return _graph("runs", "Ran", "", minutes, series, charts.times, _time)
 
 
 def _quantiles(histograms: Sequence[dict[int, int]]) -> dict[str, list[float | None]]:
@@ -86,4 +86,4 @@ def _count(value: float | None) -> str:
 
 
 def _time(value: float | None) -> str:
-    return "–" if value is None else duration(value / 1000)
+    return "–" if value is None else duration(value / 1000).replace(".0 s", " s")
