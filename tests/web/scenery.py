@@ -16,11 +16,12 @@ from jobs import mongodb, repository, roles, services, tokens
 from jobs.claims import ClaimedJob
 from jobs.clients import collection
 from jobs.requests import Request
+from jobs.selectors import JobFilter
 from jobs.tallies import Changes
 
 QUEUES = ("default", "mail", "reports", "imports")
 HOSTS = ("worker-fra-1", "worker-fra-2", "worker-ams-1")
-USER, PASSWORD = "olga", "correct horse"  # noqa: S105 - of a database that is thrown away
+USER, PASSWORD = "olga", "correct horse"
 
 MAIL = {"to": "ada@example.org", "subject": "Your order 4711 has shipped"}
 IMAGE = {"width": 640, "height": 360}
@@ -56,7 +57,7 @@ def build() -> None:
     User.objects.create_superuser(USER, password=PASSWORD)
     roles.give(User.objects.create_user("grafana"), "viewer")
     workers = [_worker(host) for host in HOSTS for _ in range(3)]
-    past = random.Random(4711)  # noqa: S311 - the same pictures each time
+    past = random.Random(4711)
     _history(past)
     for number in range(48):
         _completed(list(PAYLOADS)[number % 4], workers[number % 9], past)
@@ -71,7 +72,7 @@ def build() -> None:
 def _worker(host: str) -> ObjectId:
     worker = ObjectId()
     serves = [*QUEUES] if host != HOSTS[2] else ["default", "mail"]
-    facts = {"host": host, "pid": random.randrange(900, 9000), "concurrency": 2}  # noqa: S311
+    facts = {"host": host, "pid": random.randrange(900, 9000), "concurrency": 2}
     version = "0.1.0" if host != HOSTS[2] else "0.0.9"
     services.register_worker(worker, serves, supervisor=ObjectId(), version=version, **facts)
     return worker
@@ -92,9 +93,7 @@ def _completed(type: str, worker: ObjectId, past: random.Random) -> None:
     ended = time.monotonic()
     result = {"delivered": True, "bytes": 48_213} if type == "send_email" else {"rows": 2}
     started = ended - past.lognormvariate(-1, 1)
-    services.record(
-        worker, [services.completion(job, started=started, ended=ended, result=result)]
-    )
+    services.record(worker, [services.completion(job, started=started, ended=ended, result=result)])
 
 
 def _failed(type: str, worker: ObjectId, *, dead: bool) -> None:
@@ -123,7 +122,9 @@ def _backlog() -> None:
 
 def _date_back(selection: dict[str, Any], by: timedelta) -> None:
     fields = ("created_at", "enqueued_at")
-    earlier = {field: {"$subtract": [f"${field}", by / timedelta(milliseconds=1)]} for field in fields}
+    earlier = {
+        field: {"$subtract": [f"${field}", by / timedelta(milliseconds=1)]} for field in fields
+    }
     collection("jobs").update_many(selection, [{"$set": earlier}])
 
 
@@ -142,9 +143,7 @@ def _history(past: random.Random) -> None:
         _sample(now - timedelta(minutes=ago), 420 + 60 * (15 - ago), past)
 
 
-def _minute(
-    changes: Changes, queue: str, type: str, at: datetime, past: random.Random
-) -> None:
+def _minute(changes: Changes, queue: str, type: str, at: datetime, past: random.Random) -> None:
     changes.accepted(queue, type, at)
     failed = past.random() < 0.04
     changes.ended(
@@ -179,6 +178,7 @@ def _people() -> None:
     reason = "Deploying 2.4: the old reports lock the new table"
     until = mongodb.now() + timedelta(minutes=42)
     services.pause("reports", actor=USER, reason=reason, until=until)
+    frozen = services.preview("requeue", JobFilter(status="dead", type="process_data"), actor=USER)
+    found = services.read_token(frozen.token, actor=USER)
+    services.operate_at_once(services.start_operation(found, actor=USER).id)
     tokens.issue(User.objects.get(username="grafana"), role="viewer")
-
-

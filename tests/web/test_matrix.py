@@ -176,6 +176,7 @@ BODIES: dict[str, Callable[[Any], Any]] = {
         "payload.to": MAIL["to"],
         "payload.subject": "Hi",
     },
+    "queues/<str:name>/pause/": lambda who: {"reason": "deploying"},
     "dead/requeue/": lambda who: {"id": dead()},
     "tokens/": lambda who: {"name": f"ci-{ObjectId()}", "role": "viewer"},
 }
