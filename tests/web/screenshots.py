@@ -52,7 +52,7 @@ SETTINGS = {
 
 
 def pages() -> Iterator[tuple[str, str]]:
-    """Yield what each page is called, and its address: those of jobs and operations, as they are."""
+    """Yield what each page is called, and its address."""
     from jobs.models import Job, Operation
 
     yield from PAGES.items()

@@ -1,4 +1,4 @@
-"""Every page, as everybody meets it: no barrier that axe finds, no error, nothing wider than a phone."""
+"""Every page, as everybody meets it: no barrier that axe finds, no error, no wider than a phone."""
 
 import hashlib
 import re
@@ -55,8 +55,8 @@ def test_every_page_is_open_to_everybody(page: Page) -> None:
     page.on("pageerror", lambda error: said.append(f"{page.url}: {error}"))
     walked = dict(pages())
     found = [fault for name, path in walked.items() for fault in _faults(page, name, path)]
-    assert not found
-    assert not said
+    assert not found, "\n".join(found)
+    assert not said, "\n".join(said)
     assert {resolve(path.partition("?")[0]).route for path in walked.values()} >= _html_routes()
 
 

@@ -39,12 +39,6 @@ def page(chromium: Browser, url: str) -> Iterator[Page]:
     assert errors == []
 
 
-@pytest.fixture(autouse=True)
-def _async_safe(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Playwright runs an event loop in this thread, which Django would take for an async view."""
-    monkeypatch.setenv("DJANGO_ALLOW_ASYNC_UNSAFE", "1")
-
-
 def test_a_job_is_submitted_and_appears_without_a_reload(
     page: Page, probe: str, until: Callable[..., object]
 ) -> None:
@@ -140,7 +134,7 @@ def test_an_unchanged_page_is_not_sent_again(page: Page, line: Line) -> None:
 
 
 def test_the_theme_is_kept(page: Page) -> None:
-    page.get_by_text("Display").click()
+    page.locator("#display summary").click()
     page.select_option("#theme-choice", "dark")
     page.reload()
     assert page.evaluate("document.documentElement.dataset.theme") == "dark"
