@@ -6,6 +6,7 @@ Everything happens by the services; what lies in the past is dated back afterwar
 import math
 import random
 import time
+from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -69,6 +70,13 @@ def build() -> None:
     _people()
 
 
+def keep_alive() -> None:
+    """Say every few seconds that the workers live: this does not end."""
+    while True:
+        time.sleep(5)
+        services.heartbeat([worker["_id"] for worker in repository.open_workers()])
+
+
 def _worker(host: str) -> ObjectId:
     worker = ObjectId()
     serves = [*QUEUES] if host != HOSTS[2] else ["default", "mail"]
@@ -90,6 +98,8 @@ def _claim(id: str, worker: ObjectId) -> ClaimedJob:
 
 def _completed(type: str, worker: ObjectId, past: random.Random) -> None:
     job = _claim(_enqueue(type, tags=["nightly"] if past.random() < 0.2 else []), worker)
+    waited = timedelta(milliseconds=past.lognormvariate(6, 1.5))
+    job = replace(job, enqueued_at=job.enqueued_at - waited)
     ended = time.monotonic()
     result = {"delivered": True, "bytes": 48_213} if type == "send_email" else {"rows": 2}
     started = ended - past.lognormvariate(-1, 1)
@@ -178,7 +188,7 @@ def _people() -> None:
     reason = "Deploying 2.4: the old reports lock the new table"
     until = mongodb.now() + timedelta(minutes=42)
     services.pause("reports", actor=USER, reason=reason, until=until)
-    frozen = services.preview("requeue", JobFilter(status="dead", type="process_data"), actor=USER)
+    frozen = services.preview("requeue", JobFilter(status="dead", type="resize_image"), actor=USER)
     found = services.read_token(frozen.token, actor=USER)
     services.operate_at_once(services.start_operation(found, actor=USER).id)
     tokens.issue(User.objects.get(username="grafana"), role="viewer")
