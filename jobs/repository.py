@@ -635,7 +635,8 @@ def open_workers() -> list[Document]:
 @durable
 def held_counts() -> Counter[ObjectId]:
     """Return how many jobs each worker holds."""
-    held = [{"$match": {"status": State.RUNNING}}, {"$group": {"_id": "$worker", "n": {"$sum": 1}}}]
+    by_worker: Document = {"$group": {"_id": "$worker", "n": {"$sum": 1}}}
+    held: list[Document] = [{"$match": {"status": State.RUNNING}}, by_worker]
     rows = collection("jobs").aggregate(held, hint="held")
     return Counter({row["_id"]: row["n"] for row in rows})
 
