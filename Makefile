@@ -1,5 +1,5 @@
 .DEFAULT_GOAL := help
-.PHONY: help run test lint chaos soak peers bench scale fuzz operations lock sbom audit-deps clean
+.PHONY: help run test lint chaos soak peers bench scale screenshots fuzz operations lock sbom audit-deps clean
 PYTHON ?= python3
 READY := .venv/.ready
 
@@ -36,6 +36,9 @@ bench: $(READY) ## This project and its peers, half an hour (ROUNDS=5 ONLY=drain
 scale: $(READY) ## The same with millions of jobs (SCALE_FINISHED=5000000 SCALE_PENDING=1000000)
 	@exec .venv/bin/python -m benchmarks.scale \
 	  --finished $${SCALE_FINISHED:-5000000} --pending $${SCALE_PENDING:-1000000}
+
+screenshots: $(READY) ## docs/screenshots: every page, both themes, wide and narrow
+	@.venv/bin/python -m tests.web.screenshots docs/screenshots
 
 fuzz: $(READY) ## schemathesis over the whole API: thousands of cases (FUZZ_EXAMPLES=40 FUZZ_SEEDS=1,2,3)
 	@FUZZ_EXAMPLES=$${FUZZ_EXAMPLES:-40} FUZZ_SEEDS=$${FUZZ_SEEDS:-1,2,3} \

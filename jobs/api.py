@@ -679,12 +679,13 @@ class Pause(Endpoint):
         "Stop handing out a queue's jobs; what runs goes on",
         shapes.QueueShape,
         *(400, 404),
-        request=shapes.NothingRequest,
+        request=shapes.PauseRequest,
     )
     def post(self, request: Request, name: str) -> Response:
-        shapes.read(shapes.NothingRequest, request.data)
+        asked = shapes.read(shapes.PauseRequest, request.data)
         self.reach(name, f"queue {name!r}")
-        services.pause(name, actor=self.actor)
+        until = asked.ends_at(selectors.now())
+        services.pause(name, actor=self.actor, reason=asked.reason, until=until)
         return _queue(name)
 
 

@@ -1,6 +1,7 @@
 """Around every request: its headers, where from, what was refused, read only, MongoDB away."""
 
 from collections.abc import Callable
+from typing import Any
 
 import structlog
 from django.conf import settings
@@ -11,7 +12,7 @@ from django.template.loader import render_to_string
 from django.urls import reverse
 from pymongo.errors import PyMongoError
 
-from jobs import audit, mongodb, origin
+from jobs import audit, build, mongodb, origin
 from jobs.errors import ReadOnly, StoreDown
 from jobs.problems import RETRY_SECONDS, SAFE, Problem, too_slow
 from jobs.problems import response as problem_response
@@ -22,9 +23,13 @@ USED_EVERY_SECONDS = 30  # how often the last use of a session is written down, 
 SESSION_PAGES = ("login", "logout", "admin:login", "admin:logout")
 
 
-def read_only(request: HttpRequest) -> dict[str, bool]:
-    """Return what every page says of itself: whether changes are switched off."""
-    return {"read_only": settings.READ_ONLY}
+def site(request: HttpRequest) -> dict[str, Any]:
+    """Return what every page says of where it is: see shell.html."""
+    return {
+        "read_only": settings.READ_ONLY,
+        "environment": settings.ENVIRONMENT,
+        "version": build.version(),
+    }
 
 
 class SessionAgeMiddleware:

@@ -163,11 +163,16 @@ class Worker(models.Model):
 
 
 class Queue(models.Model):
-    """A named line of jobs; known from its first job or worker on."""
+    """A named line of jobs; known from its first job or worker on.
+
+    Whether it is paused now is asked of `jobs.selectors`: a pause may have run out since.
+    """
 
     name = models.CharField(max_length=64, primary_key=True, db_column="_id")
     paused_at = models.DateTimeField(null=True)
     paused_by = models.CharField(max_length=150, null=True)
+    paused_reason = models.CharField(max_length=200, null=True)
+    paused_until = models.DateTimeField(null=True)  # null: until somebody resumes it
 
     objects: ClassVar[MongoManager] = MongoManager()
 
@@ -224,6 +229,25 @@ class Tally(models.Model):
 
     def __str__(self) -> str:
         return f"tally {self.id}"
+
+
+class Sample(models.Model):
+    """How many jobs there were in one minute: in each state, and waiting in each queue."""
+
+    minute = models.DateTimeField(primary_key=True, db_column="_id")
+    at = models.DateTimeField()
+    by_status = models.JSONField()
+    pending = models.JSONField()  # by queue
+
+    objects: ClassVar[MongoManager] = MongoManager()
+
+    class Meta:
+        db_table = "samples"
+        ordering = ["minute"]
+        indexes = [TTLIndex(fields=["at"], name="sample_expiry", after=timedelta(days=1))]
+
+    def __str__(self) -> str:
+        return f"sample {self.minute:%Y-%m-%d %H:%M}"
 
 
 class Receipt(models.Model):

@@ -130,7 +130,15 @@ def know_queue(name: str) -> None:
     collection("queues").update_one({"_id": name}, [{"$set": QUEUE_DEFAULTS}], upsert=True)
 
 
-QUEUE_DEFAULTS = {field: {"$ifNull": [f"${field}", None]} for field in ("paused_at", "paused_by")}
+PAUSE = ("paused_at", "paused_by", "paused_reason", "paused_until")
+QUEUE_DEFAULTS = {field: {"$ifNull": [f"${field}", None]} for field in PAUSE}
+
+# A pause ends by itself: whoever reads it compares with MongoDB's clock, so nobody has to be there.
+GOES_ON = {
+    "$or": [{"$eq": [QUEUE_DEFAULTS["paused_until"], None]}, {"$gt": ["$paused_until", NOW]}]
+}
+PAUSED: Document = {"$and": [{"$gt": ["$paused_at", None]}, GOES_ON]}
+PAUSE_NOW = {field: {"$cond": [PAUSED, f"${field}", None]} for field in PAUSE}
 
 
 # --- The life of a claim ----------------------------------------------------------------------
@@ -576,11 +584,21 @@ def pending_among(ids: Sequence[ObjectId]) -> list[datetime]:
 
 
 @durable
-def oldest(lane: Lane) -> datetime | None:
-    """Return when the longest waiting job of a lane was enqueued; `None`: nothing waits there."""
+def oldest(lanes: Sequence[Lane]) -> dict[Lane, tuple[ObjectId, datetime]]:
+    """Return the longest waiting job of each lane, and when it was enqueued: one question."""
+    if not lanes:
+        return {}
+    first, *others = [_oldest(lane) for lane in lanes]
+    also = [{"$unionWith": {"coll": "jobs", "pipeline": other}} for other in others]
+    found = collection("jobs").aggregate([*first, *also])
+    return {lane_of(job): (job["_id"], job["enqueued_at"]) for job in found}
+
+
+def _oldest(lane: Lane) -> list[Document]:
     waiting = {"status": State.PENDING, "queue": lane.queue, "priority": lane.priority}
-    found = collection("jobs").find(waiting, {"enqueued_at": 1}).sort("enqueued_at", ASCENDING)
-    return next((document["enqueued_at"] for document in found.limit(1)), None)
+    place = dict.fromkeys(("queue", "priority", "enqueued_at"), 1)
+    in_line = {"enqueued_at": ASCENDING}
+    return [{"$match": waiting}, {"$sort": in_line}, {"$limit": 1}, {"$project": place}]
 
 
 @durable
@@ -691,6 +709,22 @@ def end_worker(worker: ObjectId, reason: str) -> None:
 
 
 @durable
+def open_workers() -> list[Document]:
+    """Return the workers that have not ended, with where they are and what they serve."""
+    fields = dict.fromkeys(("host", "concurrency", "queues", "heartbeat_at"), 1)
+    return list(collection("workers").find({"ended_at": None}, fields))
+
+
+@durable
+def held_counts() -> Counter[ObjectId]:
+    """Return how many jobs each worker holds."""
+    by_worker: Document = {"$group": {"_id": "$worker", "n": {"$sum": 1}}}
+    held: list[Document] = [{"$match": {"status": State.RUNNING}}, by_worker]
+    rows = collection("jobs").aggregate(held, hint="held")
+    return Counter({row["_id"]: row["n"] for row in rows})
+
+
+@durable
 def lost_holders(lost_seconds: float) -> list[ObjectId]:
     """Return the workers that hold jobs but have not given a sign of life for that long."""
     # The holders are read first: a worker that registers in between is not among them.
@@ -726,24 +760,26 @@ def silent_workers(lost_seconds: float) -> list[ObjectId]:
 
 
 @durable
-def pause(queue: str, by: str) -> bool:
-    """Stop handing out a queue's jobs. `False`: there is no such queue."""
-    paused = {"paused_at": {"$ifNull": ["$paused_at", NOW]}, "paused_by": {"$literal": by}}
+def pause(queue: str, by: str, reason: str | None, until: datetime | None) -> bool:
+    """Stop handing out a queue's jobs, or say anew why and until when. `False`: no such queue."""
+    said = {"paused_by": by, "paused_reason": reason, "paused_until": until}
+    paused: Document = {field: {"$literal": value} for field, value in said.items()}
+    paused["paused_at"] = {"$cond": [PAUSED, "$paused_at", NOW]}
     return collection("queues").update_one({"_id": queue}, [{"$set": paused}]).matched_count == 1
 
 
 @durable
 def resume(queue: str) -> bool:
     """Hand out a queue's jobs again. `False`: there is no such queue."""
-    resumed = {"$set": {"paused_at": None, "paused_by": None}}
+    resumed = {"$set": dict.fromkeys(PAUSE)}
     return collection("queues").update_one({"_id": queue}, resumed).matched_count == 1
 
 
 @durable
 def queues() -> dict[str, bool]:
     """Return every known queue's name, and whether it is paused."""
-    found = collection("queues").find({}, {"paused_at": 1})
-    return {document["_id"]: document.get("paused_at") is not None for document in found}
+    found = collection("queues").find({}, {"paused": PAUSED})
+    return {document["_id"]: document["paused"] for document in found}
 
 
 @durable

@@ -295,6 +295,7 @@ class LaneDepth:
     depth: int
     oldest: datetime | None
     paused: bool
+    oldest_id: ObjectId | None
 
 
 @dataclass(frozen=True)
@@ -304,6 +305,7 @@ class Stats:
     at: datetime
     total: int
     by_status: dict[str, int]
+    by_queue: dict[str, dict[str, int]]  # of queues that have ever had a job, by state
     lanes: list[LaneDepth]
 
 
@@ -340,19 +342,22 @@ def forget_stats() -> None:
 def _count() -> Stats:
     totals = counting.totals()
     by_status = {state.value: totals.by_status[state] for state in State}
-    return Stats(mongodb.now(), sum(by_status.values()), by_status, _lane_depths(totals.pending))
+    lanes = _lane_depths(totals.pending)
+    return Stats(mongodb.now(), sum(by_status.values()), by_status, totals.by_queue, lanes)
 
 
 def _lane_depths(pending: Mapping[Lane, int]) -> list[LaneDepth]:
     """Every lane of every known queue, in the order in which each queue is served."""
     paused = repository.queues()
     names = sorted({*paused, *(lane.queue for lane in pending)})
+    oldest = repository.oldest(list(pending))
     return [
         LaneDepth(
             lane,
             pending.get(lane, 0),
-            repository.oldest(lane) if lane in pending else None,
+            oldest[lane][1] if lane in oldest else None,
             paused.get(lane.queue, False),
+            oldest[lane][0] if lane in oldest else None,
         )
         for queue in names
         for lane in (Lane(queue, priority) for priority in PRIORITIES)
@@ -384,10 +389,11 @@ def minutes(count: int = 60, *, queue: str = "", type: str = "") -> list[Minute]
     for at, counts in counting.minutes(since, queue=queue, type=type):
         if at in found:
             found[at].update(counts)
-    return [_as_minute(at, counts) for at, counts in found.items()]
+    return [as_minute(at, counts) for at, counts in found.items()]
 
 
-def _as_minute(at: datetime, counts: Mapping[str, int]) -> Minute:
+def as_minute(at: datetime, counts: Mapping[str, int]) -> Minute:
+    """Return the counts of a minute, each at its place."""
     outcomes = {name: counts.get(f"{name}.jobs", 0) for name in OUTCOMES}
     ran = Counter[int]()
     for name in OUTCOMES:
@@ -530,8 +536,15 @@ def worker_names(ids: Sequence[ObjectId]) -> dict[ObjectId, str]:
 
 
 def queues() -> list[Queue]:
-    """Return every known queue."""
-    return list(Queue.objects.all())
+    """Return every known queue, by name; a pause that has run out is none."""
+    return _queues({})
+
+
+@repeated
+def _queues(selection: Document) -> list[Queue]:
+    order = {"_id": OLDEST_FIRST}
+    pipeline = [{"$match": selection}, {"$set": repository.PAUSE_NOW}, {"$sort": order}]
+    return list(Queue.objects.raw_aggregate(pipeline))
 
 
 def tokens(*, limit: int = 200) -> list[ApiToken]:
@@ -684,10 +697,10 @@ def job_type(name: str) -> registry.JobType[..., Any]:
 
 def queue(name: str) -> Queue:
     """Return a known queue. Raises `NotFound`."""
-    found: Queue | None = Queue.objects.filter(name=name).first()
-    if found is None:
+    found = _queues({"_id": name})
+    if not found:
         raise NotFound(f"There is no queue {name!r}.")
-    return found
+    return found[0]
 
 
 def job_types() -> Sequence[registry.JobType[..., Any]]:

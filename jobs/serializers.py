@@ -8,7 +8,7 @@ payloads have its errors already.
 import math
 from collections import Counter
 from collections.abc import Mapping
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Annotated, Any, Literal, TypeVar
 
 from bson import ObjectId
@@ -22,6 +22,7 @@ from pydantic import (
     ValidationError,
     WithJsonSchema,
     field_validator,
+    model_validator,
 )
 
 from jobs.errors import FieldError, InvalidRequest
@@ -44,6 +45,7 @@ from jobs.why import Why
 
 M = TypeVar("M", bound="Strict")
 MAX_MINUTES = 1440
+MAX_PAUSE_SECONDS = 366 * 86400
 
 
 class Strict(BaseModel):
@@ -136,6 +138,26 @@ class BulkRequest(Strict):
 
 class NothingRequest(Strict):
     """An empty body, or an empty object."""
+
+
+class PauseRequest(Strict):
+    """Why a queue is paused, and until when: for so many seconds, or until a time."""
+
+    reason: str = Field("", max_length=200, description="What others should know of it.")
+    seconds: float | None = Field(
+        None, gt=0, le=MAX_PAUSE_SECONDS, description="It resumes by itself after so long."
+    )
+    until: ZonedMoment | None = Field(None, description="It resumes by itself then.")
+
+    @model_validator(mode="after")
+    def _one_end(self) -> "PauseRequest":
+        if self.seconds is not None and self.until is not None:
+            raise ValueError("use seconds or until, not both")
+        return self
+
+    def ends_at(self, now: datetime) -> datetime | None:
+        """Return when it resumes by itself; `None`: when somebody resumes it."""
+        return self.until if self.seconds is None else now + timedelta(seconds=self.seconds)
 
 
 class Selection(Strict):
@@ -601,11 +623,13 @@ class MinutesShape(Shape):
 
 
 class QueueShape(Shape):
-    """A queue; `paused_at` is null while its jobs are handed out."""
+    """A queue; all of `paused_…` is null while its jobs are handed out."""
 
     name: str
     paused_at: datetime | None
     paused_by: str | None
+    paused_reason: str | None
+    paused_until: datetime | None = Field(description="Null: until somebody resumes it.")
 
 
 class WorkerShape(Shape):

@@ -31,6 +31,7 @@ from jobs import (
     registry,
     repository,
     roles,
+    samples,
     secrets,
     selectors,
     tokens,
@@ -384,11 +385,23 @@ def reveal(id: str, *, actor: str) -> None:
     audit.record(actor, "reveal", id)
 
 
-def pause(queue: str, *, actor: str) -> None:
-    """Stop handing out a queue's jobs within a second or so; what runs goes on. `NotFound`."""
-    if not repository.pause(queue, actor):
+def pause(queue: str, *, actor: str, reason: str = "", until: datetime | None = None) -> None:
+    """Stop handing out a queue's jobs within a second or so; what runs goes on.
+
+    It ends by itself at `until`, by MongoDB's clock; `None`: when somebody resumes it. Of a queue
+    that is paused it changes who, why and until when. Raises `NotFound`, `InvalidRequest`.
+    """
+    if until is not None and until <= mongodb.now():
+        raise InvalidRequest(FieldError("until", "This time is over: use one to come."))
+    if not repository.pause(queue, actor, reason or None, until):
         raise NotFound(f"There is no queue {queue!r}.")
-    audit.record(actor, "pause", queue, after={"paused": True})
+    audit.record(
+        actor,
+        "pause",
+        queue,
+        detail=reason,
+        after={"paused": True, "until": until and until.isoformat(timespec="seconds")},
+    )
 
 
 def resume(queue: str, *, actor: str) -> None:
@@ -694,6 +707,11 @@ def abort_abandoned() -> int:
     if aborted:
         log.warning("transactions.aborted", transactions=aborted)
     return aborted
+
+
+def sample() -> bool:
+    """Write down how many jobs there are; `False`: this minute's numbers are written down."""
+    return samples.take()
 
 
 def recount() -> int:

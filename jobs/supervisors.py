@@ -5,9 +5,9 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from jobs import selectors, services
+from jobs.build import version
 from jobs.models import Job, Worker
 from jobs.selectors import WorkerView
-from jobs.version import version
 
 
 @dataclass(frozen=True)

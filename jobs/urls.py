@@ -38,6 +38,7 @@ urlpatterns = [
     path("operations/<str:id>/stop/", operations.operation_stop, name="operation_stop"),
     path("operations/<str:id>/resume/", operations.operation_resume, name="operation_resume"),
     path("queues/", queues.queues, name="queues"),
+    path("queues/<str:name>/", queues.queue, name="queue"),
     path("queues/<str:name>/pause/", queues.queue_pause, name="queue_pause"),
     path("queues/<str:name>/resume/", queues.queue_resume, name="queue_resume"),
     path("workers/", workers.workers, name="workers"),

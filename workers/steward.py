@@ -38,6 +38,7 @@ EXPIRE_IDLE_SECONDS = 5.0  # while nothing is old enough
 TIDY_PASS_SECONDS = 0.2  # of counting and of deleting, which can wait while promotion cannot
 ABORT_SECONDS = 3.0
 REAP_SECONDS = 5.0
+SAMPLE_SECONDS = 10.0  # between two looks whether this minute has its numbers
 QUEUES_SECONDS = 1.0
 MOVED_ON_SECONDS = 1.0  # an execution younger than that is not asked about
 HEED_SECONDS = 2.0
@@ -112,6 +113,7 @@ class Steward:
             self.operating,
             Chore("repair", REPAIR_SECONDS, self.repair, for_all=True),
             Chore("reap", REAP_SECONDS, self.reap, for_all=True),
+            Chore("sample", SAMPLE_SECONDS, services.sample, for_all=True),
             Chore("moved_on", MOVED_ON_SECONDS, self.tell_moved_on),
         )
 

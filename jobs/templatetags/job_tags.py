@@ -127,6 +127,33 @@ def size(number: int | None) -> str:
 
 
 @register.filter
+def span(seconds: float) -> str:
+    """A length of time that somebody chose: 2 m, 1 h 30 m."""
+    return _two_units(round(seconds)) if seconds >= 1 else f"{seconds * 1000:.0f} ms"
+
+
+@register.filter
+def about(seconds: float) -> str:
+    """A length of time that is an estimate."""
+    for unit, length in SECONDS:
+        if seconds >= 1.5 * length:
+            return f"{seconds / length:.0f} {unit}"
+    return "a minute" if seconds >= 30 else "half a minute"
+
+
+@register.filter
+def rate(value: float) -> str:
+    """A number in a minute, with a decimal where it is small."""
+    return f"{value:,.0f}" if value >= 10 or value == 0 else f"{value:.1f}"
+
+
+@register.filter
+def signed(value: int) -> str:
+    """A change, with its sign."""
+    return f"{value:+,}".replace("-", "\N{MINUS SIGN}") if value else "±0"
+
+
+@register.filter
 def first_line(text: str | None) -> str:
     return (text or "").strip().partition("\n")[0][:300]
 

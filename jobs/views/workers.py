@@ -3,9 +3,9 @@
 from django.http import Http404, HttpResponse
 
 from jobs import selectors, services, supervisors
+from jobs.build import version
 from jobs.errors import InvalidRequest
 from jobs.selectors import WorkerView
-from jobs.version import version
 from jobs.views.door import READ, Request, act, live, page, shell
 
 ENDED_ROWS = 50

@@ -1,5 +1,6 @@
 """The pages in a real browser: what a person has in hand survives every refresh."""
 
+import re
 from collections.abc import Callable, Iterator
 
 import pytest
@@ -36,12 +37,6 @@ def page(chromium: Browser, url: str) -> Iterator[Page]:
     yield page
     context.close()
     assert errors == []
-
-
-@pytest.fixture(autouse=True)
-def _async_safe(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Playwright runs an event loop in this thread, which Django would take for an async view."""
-    monkeypatch.setenv("DJANGO_ALLOW_ASYNC_UNSAFE", "1")
 
 
 def test_a_job_is_submitted_and_appears_without_a_reload(
@@ -139,6 +134,7 @@ def test_an_unchanged_page_is_not_sent_again(page: Page, line: Line) -> None:
 
 
 def test_the_theme_is_kept(page: Page) -> None:
+    page.locator("#display summary").click()
     page.select_option("#theme-choice", "dark")
     page.reload()
     assert page.evaluate("document.documentElement.dataset.theme") == "dark"
@@ -148,9 +144,15 @@ def test_the_theme_is_kept(page: Page) -> None:
 def test_a_paused_queue_is_resumed_in_place(page: Page, line: Line) -> None:
     line.pending()
     page.goto("/queues/")
-    page.get_by_role("button", name="Pause default").click()
+    page.get_by_role("link", name="Pause default").click()
+    page.get_by_label("Reason").fill("deploying")
+    page.get_by_role("button", name="Pause the queue").click()
+    expect(page).to_have_url(re.compile("/queues/$"))
     expect(page.get_by_role("button", name="Resume default")).to_be_visible()
     assert services.paused_queues() == {"default"}
+    page.get_by_role("button", name="Resume default").click()
+    expect(page.get_by_role("link", name="Pause default")).to_be_visible()
+    assert services.paused_queues() == set()
 
 
 def test_no_page_is_wider_than_a_phone(page: Page, line: Line) -> None:

@@ -176,6 +176,7 @@ BODIES: dict[str, Callable[[Any], Any]] = {
     "api/v1/operations/preview/": lambda who: {"action": "requeue"},
     "jobs/new/": lambda who: {"type": "send_email", **FILLED},
     "jobs/<str:id>/edit/": lambda who: FILLED,
+    "queues/<str:name>/pause/": lambda who: {"reason": "deploying"},
     "dead/requeue/": lambda who: {"id": dead()},
     "tokens/": lambda who: {"name": f"ci-{ObjectId()}", "role": "viewer"},
 }
