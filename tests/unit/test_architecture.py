@@ -8,11 +8,13 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 PACKAGES = ["taskqueue", "workers", "jobs"]  # an arrow may only point to the right
-FLOOR = {"states", "backoff", "errors", "registry", "context"}
+FLOOR = {"states", "backoff", "errors", "registry", "context", "query", "fingerprint"}
 STORES = {"clients", "mongodb", "claims", "counting", "repository", "sweeps", "lanes"} | {
     "operations"
 }
-RULES = {"services", "selectors", "requests", "idempotency", "conservation", "audit"}
+RULES = {"services", "selectors", "requests", "idempotency", "conservation", "audit"} | {
+    *("search", "letters", "suggestions"),
+}
 DOORS = {"api", "views", "forms", "serializers", "admin"}
 DRIVERS = {
     "pymongo": {

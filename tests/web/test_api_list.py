@@ -40,7 +40,11 @@ def test_each_filter_narrows_the_list() -> None:
         found = caller.get("jobs/", **query).json()["results"]
         assert [job["id"] for job in found] == [ids[name]], query
     assert len(caller.get("jobs/", type="send_email").json()["results"]) == 4
-    assert caller.get("jobs/", type="resize_image").json() == {"results": [], "next": None}
+    assert caller.get("jobs/", type="resize_image").json() == {
+        "results": [],
+        "next": None,
+        "searched_to": None,
+    }
 
 
 @pytest.mark.parametrize(
