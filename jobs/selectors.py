@@ -227,7 +227,7 @@ def _conditions(
     every += [{"worker": ObjectId(chosen.worker)}] if chosen.worker else []
     every += _in_words(chosen.q) if chosen.q else []
     every += search.conditions(chosen.query, reveal=reveal) if chosen.query else []
-    every += [{"_id": {"$in": list(map(ObjectId, chosen.ids))}}] if chosen.ids else []
+    every += [{"_id": {"$in": [read_id(id) for id in chosen.ids]}}] if chosen.ids else []
     every += _failed_last_with(chosen.error_type) if chosen.error_type else []
     if chosen.created_after or chosen.created_before:
         every += created_between(chosen.created_after, chosen.created_before)

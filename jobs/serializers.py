@@ -339,6 +339,14 @@ class JobSummary(Shape):
     error: str | None
 
 
+class ExportShape(JobSummary):
+    """A job in an export; what is secret is masked."""
+
+    worker: Id | None
+    payload: Json
+    result: Json
+
+
 class JobShape(JobSummary):
     """A job with all that is known of it."""
 

@@ -36,6 +36,7 @@ OPERATION_ICONS = {
     "failed": "triangle-alert",
 }
 WORKER_ICONS = {"live": "radio", "lost": "triangle-alert", "ended": "ban"}
+SHOWN = 60  # characters of a value in a list
 SECONDS = (("d", 86400), ("h", 3600), ("m", 60))
 
 
@@ -123,6 +124,19 @@ def first_line(text: str | None) -> str:
 @register.filter
 def last_attempt(job: Job) -> Attempt | None:
     return job.attempts[-1] if job.attempts else None
+
+
+@register.filter
+def key_args(payload: object) -> list[tuple[str, str]]:
+    """The first two values of a payload that a list can show, cut short."""
+    fields = payload.items() if isinstance(payload, dict) else ()
+    plain = [(name, value) for name, value in fields if not isinstance(value, dict | list)]
+    return [(name, _short(value)) for name, value in plain[:2]]
+
+
+def _short(value: object) -> str:
+    text = value if isinstance(value, str) else json.dumps(value)
+    return text if len(text) <= SHOWN else f"{text[:SHOWN]}…"
 
 
 @register.filter

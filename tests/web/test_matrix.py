@@ -82,6 +82,7 @@ def client(actor: str, *, api: bool) -> Client:
     if not api and actor not in TOKENS:
         made = Client()
         made.force_login(who)
+        made.actor = who.get_username()  # type: ignore[attr-defined]
         return made
     kept, token = tokens.issue(who, queues=["elsewhere"] if actor == "elsewhere" else [])
     if actor in ("revoked", "expired"):
@@ -175,6 +176,9 @@ BODIES: dict[str, Callable[[Any], Any]] = {
         "payload.to": MAIL["to"],
         "payload.subject": "Hi",
     },
+    "operations/preview/": lambda who: {"action": "requeue"},
+    "operations/start/": frozen,
+    "jobs/views/": lambda who: {"name": str(ObjectId()), "q": "state:dead"},
     "dead/requeue/": lambda who: {"id": dead()},
     "tokens/": lambda who: {"name": f"ci-{ObjectId()}", "role": "viewer"},
 }
