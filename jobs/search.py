@@ -23,7 +23,7 @@ from jobs.registry import NAME
 from jobs.states import State
 
 EXAMINED = 10_000  # jobs that one page of a search looks into
-COUNTED = 5_000  # jobs that the counts of a search are taken from
+COUNTED = 1_000  # jobs of each state that the counts of a search look into
 SECONDS = 5.0  # a question may not hold up the store for longer
 SLACK = timedelta(hours=1)  # by which a maker's clock may be wrong
 MOST_WORKERS = 1_000
@@ -212,27 +212,33 @@ def find(every: Sequence[Document], totals: Mapping[str, int], order: int, limit
 
 
 @dataclass(frozen=True)
-class Counts:
-    """How many jobs match, by state; `complete`: not only among the first `COUNTED`."""
+class Count:
+    """How many jobs match; `more`: there may be others behind those that were looked into."""
 
-    by_status: dict[str, int]
-    complete: bool
-
-    @property
-    def total(self) -> int:
-        return sum(self.by_status.values())
+    jobs: int
+    more: bool = False
 
 
-def count(every: Sequence[Document], totals: Mapping[str, int]) -> Counts:
-    """Count the newest jobs for which every condition holds, by state."""
+def count(every: Sequence[Document], totals: Mapping[str, int]) -> dict[str, Count]:
+    """Count the jobs for which every condition holds by state, each among its newest."""
+    return {
+        status: _count([*every, {"status": status}], totals, few=jobs <= COUNTED)
+        if jobs
+        else Count(0)
+        for status, jobs in totals.items()
+    }
+
+
+def _count(every: Sequence[Document], totals: Mapping[str, int], *, few: bool) -> Count:
     walk = _walk(every, totals)
-    among = [*walk.stages(-1, COUNTED), {"$limit": COUNTED}]
-    pipeline = [*among, {"$group": {"_id": "$status", "jobs": {"$sum": 1}}}]
+    pipeline = [*walk.stages(-1, COUNTED), {"$limit": COUNTED}, {"$count": "jobs"}]
     with mongodb.within(SECONDS):
         jobs = collection("jobs")
-        found = {row["_id"]: row["jobs"] for row in jobs.aggregate(pipeline, hint=walk.index)}
+        found = sum(row["jobs"] for row in jobs.aggregate(pipeline, hint=walk.index))
+        if few:
+            return Count(found)
         beyond = jobs.find(walk.match(), {"_id": 1}, hint=walk.index).sort("_id", -1)
-        return Counts(found, not list(beyond.skip(COUNTED).limit(1)))
+        return Count(found, more=bool(list(beyond.skip(COUNTED).limit(1))))
 
 
 def _walk(every: Sequence[Document], totals: Mapping[str, int]) -> Walk:

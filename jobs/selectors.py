@@ -142,8 +142,8 @@ def every_job(chosen: JobFilter, most: int, *, reveal: bool = False) -> Iterator
         left, cursor = left - len(page.jobs), page.next_cursor
 
 
-def count(chosen: JobFilter, *, reveal: bool = False) -> search.Counts:
-    """Count the jobs that match by state, the newest ones. Raises as `jobs`."""
+def count(chosen: JobFilter, *, reveal: bool = False) -> dict[str, search.Count]:
+    """Count the jobs that match by state, as far as that is cheap. Raises as `jobs`."""
     return search.count(_conditions(chosen, reveal=reveal), stats().by_status)
 
 

@@ -31,7 +31,6 @@ urlpatterns = [
     path("jobs/<str:id>/requeue/", jobs.job_requeue, name="job_requeue"),
     path("jobs/<str:id>/cancel/", jobs.job_cancel, name="job_cancel"),
     path("dead/", dead.dead, name="dead"),
-    path("dead/requeue/", dead.dead_requeue, name="dead_requeue"),
     path("dead/groups/<str:alike>/", dead.dead_group, name="dead_group"),
     path("dead/groups/<str:alike>/note/", dead.dead_note, name="dead_note"),
     path("operations/", operations.operations, name="operations"),

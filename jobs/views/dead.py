@@ -1,12 +1,11 @@
-"""Dead letters: by what they died of, one by one, and their requeue as ticked."""
+"""Dead letters: by what they died of, and one by one."""
 
 from dataclasses import dataclass
 
 from django.http import Http404, HttpResponse
 from django.shortcuts import resolve_url
 
-from jobs import letters, query, roles, selectors, services
-from jobs.errors import IllegalMove, NotFound
+from jobs import letters, query, selectors, services
 from jobs.letters import DeadGroup
 from jobs.query import Term
 from jobs.selectors import JobFilter
@@ -102,29 +101,3 @@ def dead_note(request: Request, alike: str) -> HttpResponse:
         return "The note is saved." if text.strip() else "The note is deleted."
 
     return act(request, change, resolve_url("dead_group", alike=alike))
-
-
-@page("bulk", ("POST",))
-def dead_requeue(request: Request) -> HttpResponse:
-    """Requeue the ticked ones, which are named one by one."""
-    roles.check_operation(request.user, "requeue")
-    ids = request.POST.getlist("id")[: selectors.MAX_PAGE_SIZE]
-    actor = request.user.get_username()
-    return act(request, lambda: _requeue_ticked(ids, actor), "dead")
-
-
-def _requeue_ticked(ids: list[str], actor: str) -> str:
-    refused = 0
-    for id in ids:
-        try:
-            services.requeue(id, actor=actor)
-        except (IllegalMove, NotFound):
-            refused += 1
-    if not ids:
-        raise IllegalMove("No dead letter was ticked.")
-    left = f" {refused} had moved on meanwhile and were left alone." if refused else ""
-    return _said(len(ids) - refused) + left
-
-
-def _said(count: int) -> str:
-    return f"{count:,} job{' is' if count == 1 else 's are'} pending again."

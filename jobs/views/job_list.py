@@ -115,40 +115,39 @@ def _chips(terms: list[Term]) -> Iterator[Chip]:
 
 @dataclass(frozen=True)
 class Tab:
-    """A state with its jobs; `more`: there are more than that, uncounted."""
+    """A state, or "" for all, and how many jobs of it match; `None`: that is not known."""
 
     state: str
     address: str
-    count: int | None
-    more: bool
+    count: search.Count | None
     is_current: bool
 
 
 def _tabs(request: Request, terms: list[Term], status: str, *, counted: bool) -> list[Tab]:
     others = query.without(terms, "state")
-    counts: search.Counts | None = None
-    if not others:
-        totals = selectors.stats()
-        counts = search.Counts(totals.by_status, complete=True)
-    elif counted:
-        reveal = roles.may(request.user, "view_payload")
-        counts = selectors.count(JobFilter(query=query.printed(others)), reveal=reveal)
+    counts = _counts(request, others) if counted else {}
     return [
         Tab(
             state,
             address(query.printed([*([Term("state", state)] if state else []), *others])),
-            _count(counts, state),
-            counts is not None and not counts.complete,
+            counts.get(state),
             state == status,
         )
         for state in ("", *(each.value for each in State))
     ]
 
 
-def _count(counts: search.Counts | None, state: str) -> int | None:
-    if counts is None:
-        return None
-    return counts.by_status.get(state, 0) if state else counts.total
+def _counts(request: Request, others: list[Term]) -> dict[str, search.Count]:
+    """Count by state what the other terms leave: from the totals if there are none."""
+    if others:
+        reveal = roles.may(request.user, "view_payload")
+        counts = selectors.count(JobFilter(query=query.printed(others)), reveal=reveal)
+    else:
+        totals = selectors.stats().by_status
+        counts = {state: search.Count(jobs) for state, jobs in totals.items()}
+    every = counts.values()
+    total = search.Count(sum(each.jobs for each in every), any(each.more for each in every))
+    return {"": total, **counts}
 
 
 def address(text: str) -> str:

@@ -179,7 +179,6 @@ BODIES: dict[str, Callable[[Any], Any]] = {
     "operations/preview/": lambda who: {"action": "requeue"},
     "operations/start/": frozen,
     "jobs/views/": lambda who: {"name": str(ObjectId()), "q": "state:dead"},
-    "dead/requeue/": lambda who: {"id": dead()},
     "tokens/": lambda who: {"name": f"ci-{ObjectId()}", "role": "viewer"},
 }
 

@@ -20,7 +20,6 @@ POSTS = [
     "/operations/preview/",
     "/operations/start/",
     "/dead/groups/0123456789abcdef/note/",
-    "/dead/requeue/",
     "/operations/{id}/stop/",
     "/operations/{id}/resume/",
     "/queues/default/pause/",

@@ -11,7 +11,10 @@ from tests.web.conftest import Line
 
 def _token(client: Client, query: str = "state:dead") -> str:
     asked = {"action": "requeue", "q": query}
-    page = client.post("/operations/preview/", asked).content.decode()
+    return _found_token(client.post("/operations/preview/", asked).content.decode())
+
+
+def _found_token(page: str) -> str:
     found = re.search(r'name="token" value="([^"]+)"', page)
     assert found, page
     return found[1]
@@ -73,17 +76,22 @@ def test_a_forged_token_is_refused(operator: Client, line: Line) -> None:
     assert selectors.job(id).status == "dead"
 
 
-def test_the_ticked_are_requeued(operator: Client, line: Line) -> None:
+def test_the_ticked_are_requeued_and_no_other(operator: Client, line: Line) -> None:
     ticked, gone, left = line.dead(), line.completed(), line.dead()
-    answer = operator.post("/dead/requeue/", {"id": [ticked, gone, "0" * 24]}, follow=True)
-    assert "1 job is pending again. 2 had moved on" in answer.content.decode()
+    asked = {"action": "requeue", "scope": "ticked", "id": [ticked, gone, "0" * 24], "q": "x"}
+    page = operator.post("/operations/preview/", asked).content.decode()
+    assert "Requeue 1 job?" in page
+    operator.post("/operations/start/", {"token": _found_token(page)})
+    services.operate()
     assert selectors.job(ticked).status == "pending"
     assert selectors.job(left).status == "dead"
 
 
-def test_nothing_ticked_is_said(operator: Client, line: Line) -> None:
-    answer = operator.post("/dead/requeue/", follow=True)
-    assert "No dead letter was ticked." in answer.content.decode()
+def test_nothing_ticked_is_said(operator: Client, stores: str) -> None:
+    asked = {"action": "requeue", "scope": "ticked", "next": "/dead/"}
+    answer = operator.post("/operations/preview/", asked, follow=True)
+    assert answer.redirect_chain[0][0] == "/dead/"
+    assert "Tick the jobs to requeue first." in answer.content.decode()
 
 
 def test_discard_comes_back_to_the_list(operator: Client, line: Line) -> None:
