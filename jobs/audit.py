@@ -67,7 +67,7 @@ def record(
         microsecond=row["at"].microsecond // 1000 * 1000
     )  # as BSON has it
     _rows.add(row)
-    log.info(f"job.{action}", target=row["target"], actor=row["actor"], refused=refused)
+    log.info(f"audit.{action}", target=row["target"], actor=row["actor"], refused=refused)
 
 
 def _clean(text: str) -> str:

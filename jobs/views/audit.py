@@ -7,7 +7,7 @@ from django.http import HttpResponse
 from jobs import selectors
 from jobs import serializers as shapes
 from jobs.views.door import Request, live, page
-from jobs.views.exports import export
+from jobs.views.exports import check_form, export
 
 
 @page("view_audit")
@@ -28,6 +28,7 @@ def audit(request: Request) -> HttpResponse:
 @page("view_audit")
 def audit_export(request: Request, form: str) -> HttpResponse:
     """Send every entry that matches, line by line, as CSV or as one JSON object a line."""
+    check_form(form)
     entries = selectors.whole_audit(_audit_filter(request.GET.dict()))
     rows = (shapes.AuditShape.model_validate(entry).answer() for entry in entries)
     return export("audit", form, list(shapes.AuditShape.model_fields), rows)

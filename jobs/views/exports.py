@@ -4,11 +4,17 @@ import json
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from django.http import HttpResponse, StreamingHttpResponse
+from django.http import Http404, HttpResponse, StreamingHttpResponse
 
 from jobs import reports
 
-FORMS = ("csv", "ndjson")
+KINDS = {"csv": "text/csv", "ndjson": "application/x-ndjson"}
+
+
+def check_form(form: str) -> None:
+    """Raise `Http404` unless there are exports of this form."""
+    if form not in KINDS:
+        raise Http404(f"There is no export as {form}: {' or '.join(KINDS)}.")
 
 
 def export(
@@ -17,10 +23,10 @@ def export(
     """Answer with rows as a file: CSV, or one JSON object a line."""
     if form == "csv":
         cells = ([_cell(row[column]) for column in columns] for row in rows)
-        lines, kind = reports.csv_lines(columns, cells), "text/csv"
+        lines = reports.csv_lines(columns, cells)
     else:
-        lines, kind = (f"{json.dumps(row)}\n" for row in rows), "application/x-ndjson"
-    answer = StreamingHttpResponse(lines, content_type=f"{kind}; charset=utf-8")
+        lines = (f"{json.dumps(row)}\n" for row in rows)
+    answer = StreamingHttpResponse(lines, content_type=f"{KINDS[form]}; charset=utf-8")
     answer["Content-Disposition"] = f'attachment; filename="{name}.{form}"'
     return answer  # type: ignore[return-value]
 

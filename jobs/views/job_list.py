@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlencode
 
-from django.http import Http404, HttpResponse
+from django.http import HttpResponse
 from django.shortcuts import render, resolve_url
 
 from jobs import query, roles, search, selectors, services, suggestions
@@ -15,7 +15,7 @@ from jobs.query import Term
 from jobs.selectors import JobFilter
 from jobs.states import ALLOWED, Action, State
 from jobs.views.door import Request, act, live, page
-from jobs.views.exports import FORMS, export
+from jobs.views.exports import check_form, export
 
 OLDER_NAMES = {"status": "state", "type": "type", "queue": "queue", "priority": "priority"}
 
@@ -195,8 +195,7 @@ def job_view_delete(request: Request, id: str) -> HttpResponse:
 @page("view")
 def job_export(request: Request, form: str) -> HttpResponse:
     """Send the newest jobs that match, line by line, as CSV or as one JSON object a line."""
-    if form not in FORMS:
-        raise Http404(f"Jobs are exported as {' or '.join(FORMS)}.")
+    check_form(form)
     found = services.export_jobs(
         JobFilter(query=asked(request)),
         form,

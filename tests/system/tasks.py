@@ -2,8 +2,11 @@
 
 import asyncio
 import os
+import signal
 import time
 from typing import Any
+
+from pydantic import SecretStr
 
 from jobs import Context, job
 
@@ -61,3 +64,14 @@ async def async_block() -> None:
 async def async_exit() -> None:
     """Ask the interpreter to end."""
     raise SystemExit(3)
+
+
+@job(max_attempts=2, backoff=0.1)
+def sign_in(name: str, password: SecretStr, how: str = "well") -> dict[str, str]:
+    """Use a secret, and end well or not. What it returns under a secret's name is one too."""
+    word = password.get_secret_value()
+    if how == "fails":
+        raise ValueError(f"{name} may not enter with {word}")
+    if how == "crashes":
+        os.kill(os.getpid(), signal.SIGKILL)
+    return {"api_key": f"key-for-{word}", "said": f"welcome with {word}"}

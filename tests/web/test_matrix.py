@@ -20,7 +20,8 @@ from django.urls import URLPattern, get_resolver
 from pytest_django.fixtures import Settings
 
 from jobs import mongodb, roles, services, tokens
-from jobs.models import ApiToken, AuditEntry, Job
+from jobs.clients import collection
+from jobs.models import ApiToken, AuditEntry, Job, SavedView
 from jobs.selectors import JobFilter
 from tests.web.actors import MAIL, dead, submitted, user
 
@@ -142,9 +143,13 @@ IDS: dict[str, Callable[[], Any]] = {
     "operations/<str:id>/resume/": lambda: operation(running=False),
     "operations/": operation,
     "cancel/": submitted,
+    "jobs/export": lambda: "csv",
+    "jobs/views/": lambda: SavedView.objects.create(user=user(), name="v", query="x").pk,
     "jobs/": dead,
+    "dead/groups/": lambda: collection("jobs").find_one({"_id": ObjectId(dead())})["fingerprint"],
     "types/": lambda: "send_email",
     "queues/": queue,
+    "audit/": lambda: "csv",
 }
 
 
