@@ -104,9 +104,9 @@ class Job(models.Model):
             models.Index(fields=["type", "-id"], name="by_type"),
             # A few jobs carry tags; the others cost this index nothing.
             models.Index(fields=["tags", "-id"], name="by_tag", condition=models.Q(tags__gt="")),
-            # Dead letters by what they died of: counted from the index alone, listed newest first.
+            # Dead letters by what they died of, newest first.
             models.Index(
-                fields=["status", "fingerprint", "-id", "finished_at", "queue", "type"],
+                fields=["status", "fingerprint", "-id"],
                 name="letters",
                 condition=models.Q(status=State.DEAD.value),
             ),

@@ -77,7 +77,7 @@ class Migration(migrations.Migration):
             model_name="job",
             index=models.Index(
                 condition=models.Q(("status", "dead")),
-                fields=["status", "fingerprint", "-id", "finished_at", "queue", "type"],
+                fields=["status", "fingerprint", "-id"],
                 name="letters",
             ),
         ),
