@@ -127,11 +127,11 @@ def _group(alike: str, parts: list[Document], job: Document, note: GroupNote | N
     )
 
 
-def dead_group(alike: str) -> DeadGroup:
-    """Return one group. Raises `NotFound`: no dead letter has this fingerprint (any more)."""
-    found = dead_groups(alike=alike).groups
-    if not found:
+def dead_group(alike: str) -> DeadGroups:
+    """Return the one group of a fingerprint. Raises `NotFound`: there is none (any more)."""
+    found = dead_groups(alike=alike)
+    if not found.groups:
         raise NotFound(
             f"No dead letter has the fingerprint {alike}: they were requeued, discarded."
         )
-    return found[0]
+    return found

@@ -7,7 +7,7 @@ stored and asked, a page costs MongoDB some tens of milliseconds, and says how f
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -18,7 +18,7 @@ from jobs import mongodb, registry, secrets
 from jobs.clients import Document, collection
 from jobs.errors import InvalidRequest
 from jobs.mongodb import repeated
-from jobs.query import ARGS, BadQuery, Term, number, parse, period, seconds
+from jobs.query import ARGS, BadQuery, Term, number, parse, period, printed, seconds
 from jobs.registry import NAME
 from jobs.states import State
 
@@ -46,6 +46,20 @@ def conditions(text: str, *, reveal: bool = False) -> list[Document]:
         found = list(_conditions(term if term.name else meaning(term), reveal=reveal))
         every += [{"$nor": [{"$and": found}]}] if term.negated else found
     return every
+
+
+def masked(text: str) -> str:
+    """Return a query as everybody may see it: without what it looks for in secret fields."""
+    return printed(
+        replace(term, value=secrets.MASK, operator="")
+        if term.name.startswith(ARGS) and not secrets.types_that_show(_path(term))
+        else term
+        for term in parse(text)
+    )
+
+
+def _path(term: Term) -> str:
+    return term.name.removeprefix(ARGS)
 
 
 def meaning(word: Term) -> Term:
@@ -117,7 +131,7 @@ def _is_pid(text: str) -> bool:
 
 
 def _of_payload(term: Term, *, reveal: bool) -> Iterator[Document]:
-    path = term.name.removeprefix(ARGS)
+    path = _path(term)
     if settings.PAYLOAD_KEYS:
         raise _refused(term, "payloads are encrypted here (PAYLOAD_KEYS): nothing can search them")
     if not reveal:

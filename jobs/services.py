@@ -31,6 +31,7 @@ from jobs import (
     registry,
     repository,
     roles,
+    search,
     secrets,
     selectors,
     tokens,
@@ -405,11 +406,8 @@ def preview(
     if len(found) > FROZEN_MOST:
         fault = f"More than {FROZEN_MOST:,} jobs match. Narrow it, for example by created_before."
         raise InvalidRequest(FieldError("filter", fault))
-    named = to_jsonable_python({name: value for name, value in vars(chosen).items() if value})
-    if named.pop("ids", None):
-        named["ticked"] = len(chosen.ids)
     scope = {} if queues is None else {"queues": list(queues)}
-    frozen = operations.freeze(action, {**named, **scope}, actor, found)
+    frozen = operations.freeze(action, {**_said_of(chosen), **scope}, actor, found)
     return Preview(
         action,
         len(found),
@@ -419,6 +417,17 @@ def preview(
         signing.dumps({"operation": str(frozen["_id"]), "actor": actor}, salt=TOKEN_SALT),
         frozen["expire_at"],
     )
+
+
+def _said_of(chosen: JobFilter) -> dict[str, Any]:
+    """Return what a filter asks for as everybody may read it."""
+    named = {name: value for name, value in vars(chosen).items() if value}
+    if "query" in named:
+        named["query"] = search.masked(chosen.query)
+    if named.pop("ids", None):
+        named["ticked"] = len(chosen.ids)
+    said: dict[str, Any] = to_jsonable_python(named)
+    return said
 
 
 @dataclass(frozen=True)
@@ -606,8 +615,7 @@ def export_jobs(chosen: JobFilter, form: str, *, actor: str, reveal: bool = Fals
     Raises `InvalidRequest`. `reveal`: secret payload fields may be searched; they stay masked.
     """
     selectors.selection(chosen, reveal=reveal)
-    asked = {name: value for name, value in vars(chosen).items() if value}
-    audit.record(actor, "export", "jobs", detail=f"{form}: {asked or 'all'}")
+    audit.record(actor, "export", "jobs", detail=f"{form}: {_said_of(chosen) or 'all'}")
     return selectors.every_job(chosen, EXPORTED_MOST, reveal=reveal)
 
 

@@ -42,7 +42,8 @@ def dead(request: Request) -> HttpResponse:
 @page("view")
 def dead_group(request: Request, alike: str) -> HttpResponse:
     """One group, and its letters."""
-    group = letters.dead_group(_fingerprint(alike))
+    grouped = letters.dead_group(_fingerprint(alike))
+    (group,) = grouped.groups
     text = _text(fingerprint=alike)
     found = listed(request, JobFilter(query=text), fields=LETTER)
     context = {
@@ -50,6 +51,7 @@ def dead_group(request: Request, alike: str) -> HttpResponse:
         "chosen": {},
         "drawn": _drawn(group),
         "group": group,
+        "complete": grouped.complete,
         "text": text,
         "actions": actions(request, State.DEAD),
         "note_most": services.NOTE_MOST,

@@ -9,7 +9,7 @@ from cryptography.fernet import Fernet
 from pydantic import SecretStr
 from pytest_django.fixtures import Settings
 
-from jobs import registry, search, selectors, services
+from jobs import registry, search, secrets, selectors, services
 from jobs.clients import collection
 from jobs.errors import InvalidRequest
 from jobs.selectors import JobFilter
@@ -119,6 +119,17 @@ def test_no_secret_is_searched_without_the_right() -> None:
         found("state:dead -args.api_token.x:1")
     assert found("args.pin:secret-pin", reveal=True) == {id}
     assert found("args.user:bob") == {id}
+
+
+def test_what_is_looked_for_in_secret_fields_is_kept_masked() -> None:
+    assert search.masked('args.pin:hunter2 -args.password:">x" args.user:bob tag:blue') == (
+        f"args.pin:{secrets.MASK} -args.password:{secrets.MASK} args.user:bob tag:blue"
+    )
+    chosen = JobFilter(query="args.pin:hunter2")
+    frozen = services.preview("cancel", chosen, actor="ada", reveal=True)
+    kept = collection("operations").find_one() or {}
+    assert kept["filter"] == {"query": f"args.pin:{secrets.MASK}"}
+    assert frozen.count == 0
 
 
 def test_unknown_types_are_not_searched_in_without_the_right() -> None:
