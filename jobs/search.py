@@ -235,16 +235,14 @@ class Count:
 
 def count(every: Sequence[Document], totals: Mapping[str, int]) -> dict[str, Count]:
     """Count the jobs for which every condition holds by state, each among its newest."""
-    return {
-        status: _count([*every, {"status": status}], totals, few=jobs <= COUNTED)
-        if jobs
-        else Count(0)
-        for status, jobs in totals.items()
-    }
+    return {status: _count(every, status, totals) for status in totals}
 
 
-def _count(every: Sequence[Document], totals: Mapping[str, int], *, few: bool) -> Count:
-    walk = _walk(every, totals)
+def _count(every: Sequence[Document], status: str, totals: Mapping[str, int]) -> Count:
+    if not totals[status]:
+        return Count(0)
+    few, in_it = totals[status] <= COUNTED, {"status": status}
+    walk = Walk("by_status", [in_it], list(every)) if few else _walk([*every, in_it], totals)
     pipeline = [*walk.stages(-1, COUNTED), {"$limit": COUNTED}, {"$count": "jobs"}]
     with mongodb.within(SECONDS):
         jobs = collection("jobs")
