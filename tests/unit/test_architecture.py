@@ -9,13 +9,14 @@ import pytest
 ROOT = Path(__file__).parents[2]
 PACKAGES = ["taskqueue", "workers", "jobs"]  # an arrow may only point to the right
 FLOOR = {"states", "backoff", "errors", "registry", "context"} | {
-    *("charts", "timeline", "tracebacks", "tree"),
+    *("charts", "fingerprint", "query", "timeline", "tracebacks", "tree"),
 }
 STORES = {"clients", "mongodb", "claims", "counting", "repository", "sweeps", "lanes"} | {
     *("operations", "samples")
 }
 RULES = {"services", "selectors", "requests", "idempotency", "conservation", "audit"} | {
-    *("backlog", "fleet", "series", "why", "supervisors", "snippets", "links")
+    *("backlog", "fleet", "series", "why", "supervisors", "snippets", "links"),
+    *("search", "letters", "suggestions"),
 }
 DOORS = {"api", "views", "forms", "serializers", "admin"}
 DRIVERS = {

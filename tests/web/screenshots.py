@@ -31,6 +31,7 @@ PAGES = {
     "overview": "/",
     "jobs": "/jobs/",
     "job-new": "/jobs/new/?type=send_email",
+    "jobs-search": "/jobs/?q=state:dead+error:timeout",
     "dead": "/dead/",
     "queues": "/queues/",
     "queue": "/queues/imports/",

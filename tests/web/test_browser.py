@@ -163,3 +163,27 @@ def test_no_page_is_wider_than_a_phone(page: Page, line: Line) -> None:
     for path in [*pages, "/audit/", f"/jobs/{id}/"]:
         page.goto(path)
         assert page.evaluate("document.documentElement.scrollWidth") <= 360, path
+
+
+def test_a_search_is_completed_by_the_keyboard(page: Page, line: Line) -> None:
+    dead, other = line.dead("no route"), line.pending()
+    page.goto("/jobs/")
+    box = page.get_by_role("combobox", name="Search jobs")
+    box.press_sequentially("sta")
+    expect(page.get_by_role("option", name="state:")).to_be_visible()
+    box.press("ArrowDown")
+    box.press("Enter")
+    expect(box).to_have_value("state:")
+    box.press_sequentially("de")
+    expect(page.get_by_role("option", name="state:dead")).to_be_visible()
+    box.press("ArrowDown")
+    expect(box).to_have_attribute("aria-activedescendant", "suggestion-1")
+    box.press("Tab")
+    box.press("Escape")
+    expect(page.get_by_role("listbox")).to_be_hidden()
+    box.press("Enter")
+    expect(page.locator(f"#job-{dead}")).to_be_visible()
+    expect(page.locator(f"#job-{other}")).to_have_count(0)
+    page.get_by_label("Tick all on this page").check()
+    page.get_by_role("button", name="the ticked").click()
+    expect(page.get_by_role("heading", name="Requeue 1 job?")).to_be_visible()
