@@ -5,10 +5,11 @@ While one is away, one thread at a time tries whether it is back: the others do 
 
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
+import pymongo
 from django.db import Error as DatabaseError
 from pymongo.errors import PyMongoError
 from redis.exceptions import RedisError
@@ -20,6 +21,7 @@ ERRORS = (StoreDown, PyMongoError, DatabaseError)  # how MongoDB's absence shows
 NO_REDIS = (RedisError, StoreDown)
 PAUSE_SECONDS = 2.0  # between two tries
 TRY_SECONDS = 10.0  # how long a try may take before another thread makes its own
+HURRY_SECONDS = 1.5  # how long MongoDB may take while it is known to be away
 
 
 @dataclass(frozen=True)
@@ -45,7 +47,8 @@ class Store:
             raise StoreDown(f"{self.name} does not answer")
         self._next_try = time.monotonic() + TRY_SECONDS
         try:
-            yield
+            with self.hurried():
+                yield
         except self.errors as error:
             self._next_try = time.monotonic() + PAUSE_SECONDS
             if not too_slow(error):
@@ -55,6 +58,10 @@ class Store:
             self._next_try = float("-inf")  # it says nothing about the store
             raise
         self.since = None
+
+    def hurried(self) -> AbstractContextManager[object]:
+        """Have MongoDB answer soon if it did not last time: it is most likely still away."""
+        return pymongo.timeout(HURRY_SECONDS) if self.since else nullcontext()
 
 
 mongodb = Store("MongoDB", ERRORS)

@@ -60,7 +60,7 @@ def _write(actor: str, action: str, target: str, detail: str = "") -> None:
 @receiver([post_save, post_delete], sender=User)
 @receiver([post_save, post_delete], sender=Group)
 def person_changed(sender: Any, update_fields: Any = None, **_: Any) -> None:
-    """From the next request on, everybody is as they are now; that somebody logs in changes nobody."""
+    """Have everybody asked for anew; that somebody logs in changes nobody."""
     if update_fields != frozenset({"last_login"}):
         people.changed()
 

@@ -163,7 +163,7 @@ def keep(key: str, part: Part, generation: str, *, lasting: bool) -> None:
         log.info("part.too_large", page=part.name, characters=len(part.packed))
         return
     _remembered.put(key, _Remembered(part, generation, time.monotonic() + FRESH_SECONDS))
-    fields: dict[str, Any] = {**vars(part), "at": part.at.isoformat(), "polls": int(part.polls)}
+    fields: Any = {**vars(part), "at": part.at.isoformat(), "polls": int(part.polls)}
     try:
         with outages.redis.asked(), redis().pipeline(transaction=False) as said:
             said.hset(_part_key(key), mapping=fields)
@@ -186,7 +186,7 @@ def last(key: str) -> Part | None:
         _remembered.put(key, _Remembered(part, "", float("-inf")))
         return part
     kept = _remembered.get(key)
-    return kept and kept.part
+    return kept.part if kept else None
 
 
 def _read(found: dict[str, str]) -> Part:

@@ -1,7 +1,6 @@
 """The door of every page, its shell and its live part."""
 
 from collections.abc import Callable, Mapping
-from contextlib import nullcontext
 from functools import wraps
 from typing import Any
 
@@ -15,7 +14,11 @@ from django.template.loader import render_to_string
 from django.utils.cache import patch_vary_headers
 from django.utils.http import url_has_allowed_host_and_scheme
 from django.views.decorators.http import require_http_methods
-from django_htmx.http import HttpResponseClientRefresh, HttpResponseStopPolling, trigger_client_event
+from django_htmx.http import (
+    HttpResponseClientRefresh,
+    HttpResponseStopPolling,
+    trigger_client_event,
+)
 from django_htmx.middleware import HtmxDetails
 
 from jobs import limits, outages, people, problems, roles, selectors, snapshot
@@ -116,7 +119,7 @@ def _read(view: View, request: Request, *args: Any, **kwargs: Any) -> HttpRespon
     try:
         limits.take("read", f"user:{request.user.pk}")
         # With nothing to show instead, the view itself finds out: it may need no store.
-        with outages.mongodb.asked() if found.rev else nullcontext():
+        with outages.mongodb.asked() if found.rev else outages.mongodb.hurried():
             return view(request, *args, **kwargs)
     except outages.ERRORS as error:
         kept = snapshot.last(request.part_key)
@@ -144,8 +147,8 @@ def _fragment(request: Request, part: Part) -> HttpResponse:
         return HttpResponse(status=204)
     if theirs.endswith(KEPT) and not outages.current():
         return HttpResponseClientRefresh()  # all of the page can be shown again
-    shown = {"part": part.html, "rev": rev, "stats": {"by_status": {"dead": part.dead}}}
-    shown |= {"at": part.at, "outages": outages.current()}
+    shown: dict[str, Any] = {"part": part.html, "rev": rev, "at": part.at}
+    shown |= {"stats": {"by_status": {"dead": part.dead}}, "outages": outages.current()}
     body = render_to_string("parts/fragment.html", shown)
     return HttpResponse(body) if part.polls else HttpResponseStopPolling(body)
 

@@ -12,12 +12,14 @@ FLOOR = {"states", "backoff", "errors", "registry", "context"}
 STORES = {"clients", "mongodb", "claims", "counting", "repository", "sweeps", "lanes"} | {
     "operations"
 }
-RULES = {"services", "selectors", "requests", "idempotency", "conservation", "audit"}
+RULES = {"services", "selectors", "requests", "idempotency", "conservation", "audit"} | {
+    *("snapshot", "people", "sessions", "system"),
+}
 DOORS = {"api", "views", "forms", "serializers", "admin"}
 DRIVERS = {
     "pymongo": {
         *("jobs.clients", "jobs.mongodb", "jobs.counting", "jobs.repository", "jobs.sweeps"),
-        *("jobs.indexes", "jobs.operations", "jobs.problems", "jobs.audit"),
+        *("jobs.indexes", "jobs.operations", "jobs.problems", "jobs.audit", "jobs.outages"),
     },
     "redis": {"jobs.clients", "jobs.lanes", "jobs.services"},
 }
