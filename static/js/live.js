@@ -56,14 +56,21 @@
     refresh();
   });
 
-  const isPoll = (event) => !event.detail.requestConfig.triggeringEvent;
+  // A refresh that somebody asked for while a poll was under way is made up for after it.
+  let wanted = false;
+  const asked = new WeakSet(); // requests that somebody asked for
+  document.addEventListener("refresh", () => (wanted = true), true);
+
   document.addEventListener("htmx:beforeRequest", (event) => {
     if (event.target !== live) return;
     const now = Date.now();
     const early = now < retryAt || now - askedAt < pause() - EVERY / 2;
     const dialog = document.querySelector("dialog[open]");
-    if (isPoll(event) && (document.hidden || !on || dialog || early)) event.preventDefault();
-    else askedAt = now;
+    const poll = !wanted && !event.detail.requestConfig.triggeringEvent;
+    if (poll && (document.hidden || !on || dialog || early)) return event.preventDefault();
+    if (!poll) asked.add(event.detail.xhr);
+    wanted = false;
+    askedAt = now;
   });
 
   // --- rows in use stay where they are; the pill lets the others in -------------------------------
@@ -71,7 +78,7 @@
   document.addEventListener("htmx:beforeSwap", (event) => {
     if (event.target !== live || !event.detail.shouldSwap) return;
     const { xhr, serverResponse } = event.detail;
-    const held = isPoll(event) && xhr.status < 300 ? rows.hold(live, serverResponse) : null;
+    const held = !asked.has(xhr) && xhr.status < 300 ? rows.hold(live, serverResponse) : null;
     if (held) event.detail.serverResponse = held.html;
     showPill(held);
   });
@@ -121,6 +128,7 @@
       reason = REASONS[status] ?? "The server does not answer";
     }
     showStale();
+    if (wanted) refresh();
   });
 
   // A button whose request was refused says so: what the answer holds is a page, not a message.

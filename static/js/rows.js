@@ -42,15 +42,18 @@ window.taskqueue.rows = (() => {
     const fresh = document.createElement("template");
     fresh.innerHTML = html;
     let waiting = null;
-    for (const list of live.querySelectorAll(LISTS)) {
+    const lists = fresh.content.querySelectorAll(LISTS);
+    for (const [place, list] of live.querySelectorAll(LISTS).entries()) {
       const ids = idsOf(list);
       if (!ids.length || ids.includes("") || !isInUse(list)) continue;
-      const target = ids.map((id) => fresh.content.getElementById(id)).find((row) => row)?.parentElement;
-      const news = target ? idsOf(target) : [];
-      if (!target || news.join() === ids.join()) continue;
+      const kept = ids.map((id) => fresh.content.getElementById(id)).find((row) => row);
+      const target = kept?.parentElement ?? lists[place]; // with all of them gone: by its place
+      const news = target?.nodeName === list.nodeName ? idsOf(target) : ids;
+      if (news.join() === ids.join()) continue;
       waiting = (waiting ?? 0) + news.filter((id) => !ids.includes(id)).length;
-      const rows = new Map([...target.children].map((row) => [row.id, row]));
-      target.replaceChildren(...[...list.children].map((row) => rows.get(row.id) ?? row.cloneNode(true)));
+      const now = new Map([...target.children].map((row) => [row.id, row]));
+      const shown = [...list.children].map((row) => now.get(row.id) ?? row.cloneNode(true));
+      target.replaceChildren(...shown);
     }
     return waiting === null ? null : { html: fresh.innerHTML, waiting };
   }
