@@ -26,7 +26,7 @@ from rest_framework.response import Response
 from rest_framework.reverse import reverse
 from rest_framework.views import APIView
 
-from jobs import idempotency, limits, problems, selectors, services
+from jobs import idempotency, limits, problems, selectors, services, system
 from jobs import serializers as shapes
 from jobs.errors import FieldError, Gone, InvalidRequest, NotFound, OutOfScope, RateLimited
 from jobs.origin import address_of
@@ -680,6 +680,18 @@ class Workers(Endpoint):
         return Response(shapes.WorkerList(results=found).answer())
 
 
+class System(Endpoint):
+    rights = VIEW
+
+    @documented(
+        "show_system",
+        "Show the stores, counts, stewards, versions and settings",
+        shapes.SystemShape,
+    )
+    def get(self, request: Request) -> Response:
+        return Response(shapes.SystemShape.of(system.system()).answer())
+
+
 class Types(Endpoint):
     rights = VIEW
     scoped = True
@@ -741,7 +753,7 @@ class Endpoints(Signpost):
         label: f"api:{label}"
         for label in (
             *("jobs", "bulk", "dead", "dead-groups", "operations", "stats", "minutes"),
-            *("queues", "workers", "types", "audit"),
+            *("queues", "workers", "types", "system", "audit"),
         )
     }
 

@@ -32,6 +32,7 @@ urlpatterns = [
     path("v1/queues/<str:name>/pause/", api.Pause.as_view(), name="pause"),
     path("v1/queues/<str:name>/resume/", api.Resume.as_view(), name="resume"),
     path("v1/workers/", api.Workers.as_view(), name="workers"),
+    path("v1/system/", api.System.as_view(), name="system"),
     path("v1/audit/", api.Audit.as_view(), name="audit"),
     path("v1/types/", api.Types.as_view(), name="types"),
     path("v1/types/<str:name>/", api.TypeDetail.as_view(), name="type"),

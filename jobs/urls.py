@@ -3,7 +3,19 @@
 from django.contrib.auth.views import LogoutView
 from django.urls import path
 
-from jobs.views import audit, dead, jobs, login, operations, overview, queues, tokens, workers
+from jobs.views import (
+    audit,
+    dead,
+    jobs,
+    login,
+    operations,
+    overview,
+    people,
+    queues,
+    system,
+    tokens,
+    workers,
+)
 
 urlpatterns = [
     path("login/", login.LoginPage.as_view(), name="login"),
@@ -28,6 +40,12 @@ urlpatterns = [
     path("workers/", workers.workers, name="workers"),
     path("tokens/", tokens.tokens, name="tokens"),
     path("tokens/<str:id>/revoke/", tokens.token_revoke, name="token_revoke"),
+    path("people/", people.people, name="people"),
+    path("people/<str:id>/role/", people.person_role, name="person_role"),
+    path("people/<str:id>/deactivate/", people.person_deactivate, name="person_deactivate"),
+    path("people/<str:id>/activate/", people.person_activate, name="person_activate"),
+    path("people/<str:id>/unlock/", people.person_unlock, name="person_unlock"),
+    path("system/", system.system, name="system"),
     path("audit/", audit.audit, name="audit"),
     path("audit/export.<str:form>", audit.audit_export, name="audit_export"),
 ]

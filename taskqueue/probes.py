@@ -2,7 +2,6 @@
 
 from collections import Counter
 from collections.abc import Iterator, Mapping
-from importlib.metadata import PackageNotFoundError, version
 from typing import Any, ClassVar
 
 import pymongo
@@ -23,7 +22,7 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
-from jobs import clients, selectors
+from jobs import clients, selectors, versions
 from jobs.models import Job
 from jobs.roles import Right
 
@@ -122,14 +121,9 @@ class QueueCollector(Collector):
         )
         refused.add_metric([], selectors.refused_ends())
         yield refused
-        yield _gauge("build_info", "1, labelled with the version.", ["version"], [(_version(), 1)])
-
-
-def _version() -> str:
-    try:
-        return version("taskqueue")
-    except PackageNotFoundError:  # run from a checkout
-        return "0.1.0"
+        yield _gauge(
+            "build_info", "1, labelled with the version.", ["version"], [(versions.own(), 1)]
+        )
 
 
 def _gauge(name: str, text: str, labels: list[str], rows: Any) -> Metric:

@@ -5,6 +5,7 @@ import os
 import random
 import select
 import signal
+import socket
 import time
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -36,6 +37,7 @@ TIDY_PASS_SECONDS = 0.2  # of counting and of deleting, which can wait while pro
 ABORT_SECONDS = 3.0
 REAP_SECONDS = 5.0
 PAUSE_SECONDS = 1.0
+REPORT_SECONDS = 5.0
 MOVED_ON_SECONDS = 1.0  # an execution younger than that is not asked about
 LAST_SECONDS = 5.0  # how long, when told to stop, it waits for a store to take the last reports
 
@@ -94,6 +96,7 @@ class Steward:
             Chore("bury", 0.5, self.bury),
             Chore("heartbeat", settings.WORKER_HEARTBEAT_SECONDS, self.heartbeat),
             Chore("pauses", PAUSE_SECONDS, self.read_pauses),
+            Chore("report", REPORT_SECONDS, self.report),
             Chore("abort", ABORT_SECONDS, services.abort_abandoned, for_all=True),
             Chore("promote", PROMOTE_SECONDS, self.promote, for_all=True),
             Chore("count", COUNT_SECONDS, self.count, for_all=True),
@@ -164,6 +167,18 @@ class Steward:
         """
         self.no_reaping_until = self.beat_at + settings.WORKER_LOST_SECONDS
         log.warning("steward.amnesty", silent_for=round(silent_for, 1))
+
+    def report(self) -> None:
+        """Say for the operators who leads, and when each chore ran last."""
+        now = time.monotonic()
+        ages = {
+            chore.name: {"seconds": now - chore.ran_at, "failing": chore.failing}
+            for chore in self.chores
+            if chore.ran_at > float("-inf")
+        }
+        services.report_steward(
+            self.supervisor, ages, host=socket.gethostname(), pid=os.getpid(), leading=self.leading
+        )
 
     def read_pauses(self) -> None:
         """Tell the workers which queues are paused."""

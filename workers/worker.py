@@ -11,14 +11,13 @@ from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
-from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
 import structlog
 from bson import ObjectId
 from redis.exceptions import RedisError
 
-from jobs import services
+from jobs import services, versions
 from jobs.claims import ClaimedJob
 from jobs.clients import blocking_redis
 from jobs.errors import StoreDown
@@ -200,7 +199,7 @@ class Worker:
             "host": socket.gethostname(),
             "pid": os.getpid(),
             "concurrency": self.board.slots,
-            "version": _version(),
+            "version": versions.own(),
         }
         while not self.stopping:
             try:
@@ -223,10 +222,3 @@ def _die(failed: threading.ExceptHookArgs) -> None:
     """End the process: a worker that has lost a thread would live on and do nothing."""
     traceback.print_exception(failed.exc_value)
     os._exit(1)
-
-
-def _version() -> str:
-    try:
-        return version("taskqueue")
-    except PackageNotFoundError:
-        return "0.1.0"

@@ -13,7 +13,7 @@ STORES = {"clients", "mongodb", "claims", "counting", "repository", "sweeps", "l
     "operations"
 }
 RULES = {"services", "selectors", "requests", "idempotency", "conservation", "audit"} | {
-    *("snapshot", "people", "sessions", "system"),
+    *("snapshot", "people", "sessions", "system", "accounts", "logins"),
 }
 DOORS = {"api", "views", "forms", "serializers", "admin"}
 DRIVERS = {
