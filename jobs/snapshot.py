@@ -7,6 +7,7 @@ See docs/decisions/0019-live-parts.md.
 
 import base64
 import hashlib
+import json
 import time
 import zlib
 from collections.abc import Iterable
@@ -18,7 +19,7 @@ import structlog
 from django.conf import settings
 from django.utils.safestring import SafeString
 
-from jobs import outages, people, selectors
+from jobs import outages, people, secrets, selectors
 from jobs.clients import redis
 from jobs.memory import Memory
 
@@ -164,6 +165,7 @@ def keep(key: str, part: Part, generation: str, *, lasting: bool) -> None:
         return
     _remembered.put(key, _Remembered(part, generation, time.monotonic() + FRESH_SECONDS))
     fields: Any = {**vars(part), "at": part.at.isoformat(), "polls": int(part.polls)}
+    fields["packed"] = json.dumps(secrets.seal(part.packed))  # it may show what is in a payload
     try:
         with outages.redis.asked(), redis().pipeline(transaction=False) as said:
             said.hset(_part_key(key), mapping=fields)
@@ -181,23 +183,20 @@ def last(key: str) -> Part | None:
             found: dict[str, str] = redis().hgetall(_part_key(key))  # type: ignore[assignment]
     except outages.NO_REDIS:
         found = {}
-    if found:
-        part = _read(found)
+    if found and (part := _read(found)):
         _remembered.put(key, _Remembered(part, "", float("-inf")))
         return part
     kept = _remembered.get(key)
     return kept.part if kept else None
 
 
-def _read(found: dict[str, str]) -> Part:
-    return Part(
-        found["name"],
-        found["rev"],
-        datetime.fromisoformat(found["at"]),
-        int(found["dead"]),
-        found["polls"] == "1",
-        found["packed"],
-    )
+def _read(found: dict[str, str]) -> Part | None:
+    try:
+        packed = secrets.open_(json.loads(found["packed"]))
+    except secrets.Undecryptable:  # of a process with other keys
+        return None
+    at, dead = datetime.fromisoformat(found["at"]), int(found["dead"])
+    return Part(found["name"], found["rev"], at, dead, found["polls"] == "1", packed)
 
 
 def forget() -> None:

@@ -1,5 +1,6 @@
 """One live part for all who look: what a poll costs, who may see it, and that it is never old."""
 
+import json
 import re
 import time
 from collections.abc import Callable, Iterator
@@ -7,14 +8,16 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
+from cryptography.fernet import Fernet
 from django.conf import settings
 from django.contrib.auth.models import User
 from django.db import connections
 from django.test import Client
 from pymongo.monitoring import CommandListener
+from pytest_django.fixtures import Settings
 from redis.connection import AbstractConnection
 
-from jobs import people, roles, snapshot
+from jobs import people, roles, secrets, snapshot
 from jobs.clients import redis
 from jobs.limits import key as limit_key
 from tests.conftest import _connect_to
@@ -203,6 +206,20 @@ def test_revealed_secrets_are_never_shared(client_of: Callable[..., Client], lin
     id = line.dead()
     assert client_of("admin").post(f"/jobs/{id}/reveal/").status_code == 200
     assert kept("part:*") == []
+
+
+def test_with_keys_a_part_is_encrypted_as_payloads_are(
+    operator: Client, line: Line, settings: Settings
+) -> None:
+    settings.PAYLOAD_KEYS = [Fernet.generate_key().decode()]
+    line.pending()
+    operator.get("/jobs/")
+    (part,) = [key for key in kept("part:*") if redis().type(key) == "hash"]
+    assert secrets.is_sealed(json.loads(redis().hget(part, "packed") or ""))
+    assert "page_probe" in poll(operator, "/jobs/").content.decode()
+    settings.PAYLOAD_KEYS = [Fernet.generate_key().decode()]
+    snapshot._remembered.clear()
+    assert poll(operator, "/jobs/").status_code == 200  # it is built anew
 
 
 # --- rights ------------------------------------------------------------------------------------
