@@ -43,6 +43,7 @@ PROBLEMS = {
     401: "No token and no session, or a wrong one.",
     403: "The role does not allow this.",
     404: "There is no such job, queue or address.",
+    405: "Not this method here, or not an id but the name of another address.",
     409: "`illegal_move`: the job is in a state from which this move does not exist. "
     "`idempotency_conflict`: the key belongs to another request of yours; nothing was stored.",
     410: "The request was accepted before, and its job has ended and been deleted since.",
@@ -314,7 +315,7 @@ class JobDetail(Endpoint):
         "show_job",
         "Show a job with its attempts; with `wait`, once it has ended or that time is over",
         shapes.JobShape,
-        *(304, 400, 404),
+        *(304, 400, 404, 405),  # `bulk` is no id
         parameters=[*parameters(shapes.JobQuery), *TAGGED],
     )
     def get(self, request: Request, id: str) -> Response:
@@ -335,7 +336,7 @@ class JobDetail(Endpoint):
         "delete_job",
         "Delete a job that has ended",
         None,
-        *(400, 404, 409),
+        *(400, 404, 405, 409),
         status=204,
     )
     def delete(self, request: Request, id: str) -> Response:
@@ -539,7 +540,12 @@ class OperationPreview(Endpoint):
 class OperationDetail(Endpoint):
     rights = VIEW
 
-    @documented("show_operation", "Show how far it has come", shapes.OperationShape, 400, 404)
+    @documented(
+        "show_operation",
+        "Show how far it has come",
+        shapes.OperationShape,
+        *(400, 404, 405),  # `preview` is no id
+    )
     def get(self, request: Request, id: str) -> Response:
         return Response(_operation(id))
 

@@ -4,6 +4,7 @@ from django.core.files.base import ContentFile
 from django.core.files.storage import default_storage
 
 from jobs import services
+from jobs.clients import collection
 
 BACKOFFS = (2.0, 4.0, 8.0)
 LATE = 0.5  # seconds: what the design allows, and a slow machine needs some of
@@ -52,8 +53,9 @@ def test_a_job_type_that_no_worker_knows_fails_with_that_reason(tree, until, doc
 
 
 def test_a_delayed_job_waits_for_its_time(tree, until, document):
-    id = services.enqueue("noop", {}, delay=1.5)
     tree("--processes", "1")
+    until(lambda: collection("workers").find_one({}))
+    id = services.enqueue("noop", {}, delay=1.5)
     assert document(id)["status"] == "scheduled"
     until(lambda: document(id)["status"] == "completed")
     done = document(id)

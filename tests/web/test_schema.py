@@ -1,10 +1,12 @@
 """The API's description of itself."""
 
 import io
+from collections.abc import Callable
 
 import pytest
 import yaml
 from django.core.management import call_command
+from django.test import Client
 
 from jobs.api_urls import urlpatterns
 from tests.web.actors import api
@@ -54,3 +56,14 @@ def test_the_pages_about_it_load_nothing_from_elsewhere() -> None:
         assert 'src="http' not in page
         assert 'href="http' not in page
         assert "cdn" not in page
+
+
+@pytest.mark.parametrize("address", ["jobs/bulk/", "operations/preview/"])
+def test_a_word_that_is_no_id_but_another_address_is_described(
+    client_of: Callable[..., Client], address: str
+) -> None:
+    client = client_of("viewer")
+    assert client.get(f"/api/v1/{address}").status_code == 405
+    paths = client.get("/api/schema/?format=json").json()["paths"]
+    resource = address.split("/")[0]
+    assert "405" in paths[f"/api/v1/{resource}/{{id}}/"]["get"]["responses"]
