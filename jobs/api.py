@@ -26,7 +26,16 @@ from rest_framework.response import Response
 from rest_framework.reverse import reverse
 from rest_framework.views import APIView
 
-from jobs import idempotency, letters, limits, problems, selectors, services, why
+from jobs import (
+    idempotency,
+    letters,
+    limits,
+    problems,
+    selectors,
+    services,
+    system,
+    why,
+)
 from jobs import serializers as shapes
 from jobs.errors import FieldError, Gone, InvalidRequest, NotFound, OutOfScope, RateLimited
 from jobs.origin import address_of
@@ -787,6 +796,18 @@ class WorkersStop(WorkersAsk):
         return self.ask(request, id)
 
 
+class System(Endpoint):
+    rights = VIEW
+
+    @documented(
+        "show_system",
+        "Show the stores, counts, stewards, versions and settings",
+        shapes.SystemShape,
+    )
+    def get(self, request: Request) -> Response:
+        return Response(shapes.SystemShape.of(system.system()).answer())
+
+
 class Types(Endpoint):
     rights = VIEW
     scoped = True
@@ -848,7 +869,7 @@ class Endpoints(Signpost):
         label: f"api:{label}"
         for label in (
             *("jobs", "bulk", "dead", "dead-groups", "operations", "stats", "minutes"),
-            *("queues", "workers", "types", "audit"),
+            *("queues", "workers", "types", "system", "audit"),
         )
     }
 

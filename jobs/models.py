@@ -169,6 +169,27 @@ class Worker(models.Model):
         return f"{self.host}:{self.pid}"
 
 
+class Steward(models.Model):
+    """What a supervisor's steward last said of itself; `id` is that of the supervisor's boot."""
+
+    id = ObjectIdAutoField(primary_key=True)
+    host = models.CharField(max_length=255)
+    pid = models.IntegerField()
+    leading = models.BooleanField()  # it does the work of all
+    at = models.DateTimeField()
+    chores = models.JSONField()  # by name: when it ran last, and whether it failed
+
+    objects: ClassVar[MongoManager] = MongoManager()
+
+    class Meta:
+        db_table = "stewards"
+        ordering = ["-leading", "id"]
+        indexes = [TTLIndex(fields=["at"], name="steward_expiry", after=timedelta(days=1))]
+
+    def __str__(self) -> str:
+        return f"{self.host}:{self.pid}"
+
+
 class Queue(models.Model):
     """A named line of jobs; known from its first job or worker on.
 

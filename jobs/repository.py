@@ -6,7 +6,7 @@ job must belong to. Nothing matched means that somebody else was first: a normal
 
 import time
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from itertools import islice
 from operator import attrgetter
@@ -777,6 +777,42 @@ def silent_workers(lost_seconds: float) -> list[ObjectId]:
     since = {"$subtract": [NOW, round(lost_seconds * 1000)]}
     silent = {"ended_at": None, "$expr": {"$lt": ["$heartbeat_at", since]}}
     return [document["_id"] for document in collection("workers").find(silent, {"_id": 1})]
+
+
+@durable
+def report_steward(supervisor: ObjectId, facts: Document, ages: Mapping[str, Document]) -> None:
+    """Write down how a steward is; `ages`: of each chore, how many `seconds` ago it ran."""
+    chores = {
+        name: {
+            "failing": age["failing"],
+            "ran_at": {"$subtract": [NOW, round(age["seconds"] * 1000)]},
+        }
+        for name, age in ages.items()
+    }
+    literal = {name: {"$literal": value} for name, value in facts.items()}
+    said = {**literal, "at": NOW, "chores": chores}
+    collection("stewards").update_one({"_id": supervisor}, [{"$set": said}], upsert=True)
+
+
+@durable
+def stewards(within_seconds: float) -> list[Document]:
+    """Return what the stewards said that were heard of within that time, the leader first."""
+    since = {"$subtract": [NOW, round(within_seconds * 1000)]}
+    found = collection("stewards").find({"$expr": {"$gte": ["$at", since]}})
+    return list(found.sort([("leading", -1), ("_id", 1)]))
+
+
+@durable
+def keep_examination(found: Document) -> None:
+    """Keep what the last audit of all jobs found."""
+    kept = {"$set": {**{name: {"$literal": value} for name, value in found.items()}, "at": NOW}}
+    collection("examinations").update_one({"_id": "last"}, [kept], upsert=True)
+
+
+@durable
+def last_examination() -> Document | None:
+    """Return what the last audit of all jobs found; `None`: there was none yet."""
+    return collection("examinations").find_one({"_id": "last"})
 
 
 @durable

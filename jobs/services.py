@@ -19,6 +19,7 @@ from pydantic_core import to_jsonable_python
 from redis import Redis
 
 from jobs import (
+    accounts,
     audit,
     backoff,
     counting,
@@ -723,6 +724,23 @@ def unlock(name: str, *, actor: str) -> int:
     return forgotten
 
 
+def give_role(id: str, role: str, *, actor: str) -> str:
+    """Make `role` the only role of a user: see `accounts.give_role`."""
+    return accounts.give_role(id, role, actor=actor)
+
+
+def set_active(id: str, active: bool, *, actor: str) -> str:
+    """Let a user in again, or out everywhere at once: see `accounts.set_active`."""
+    return accounts.set_active(id, active, actor=actor)
+
+
+def unlock_user(id: str, *, actor: str) -> str:
+    """Forget the failed logins of a user; return their name. Raises `NotFound`."""
+    name = accounts.name_of(id)
+    unlock(name, actor=actor)
+    return name
+
+
 def _new_program(name: str) -> User:
     user = User(username=name)
     user.set_unusable_password()
@@ -998,6 +1016,13 @@ def is_leader(supervisor: ObjectId, within_seconds: float) -> bool:
 def queues_paused() -> dict[str, bool]:
     """Return every known queue, and whether its jobs are not handed out."""
     return repository.queues()
+
+
+def report_steward(
+    supervisor: ObjectId, ages: Mapping[str, Mapping[str, Any]], **facts: Any
+) -> None:
+    """Write down for the operators how a steward is: see `repository.report_steward`."""
+    repository.report_steward(supervisor, facts, {name: dict(age) for name, age in ages.items()})
 
 
 def paused_queues() -> set[str]:

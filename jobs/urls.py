@@ -12,7 +12,9 @@ from jobs.views import (
     login,
     operations,
     overview,
+    people,
     queues,
+    system,
     tokens,
     workers,
 )
@@ -53,6 +55,12 @@ urlpatterns = [
     path("workers/<str:id>/stop/", workers.workers_stop, name="workers_stop"),
     path("tokens/", tokens.tokens, name="tokens"),
     path("tokens/<str:id>/revoke/", tokens.token_revoke, name="token_revoke"),
+    path("people/", people.people, name="people"),
+    path("people/<str:id>/role/", people.person_role, name="person_role"),
+    path("people/<str:id>/deactivate/", people.person_deactivate, name="person_deactivate"),
+    path("people/<str:id>/activate/", people.person_activate, name="person_activate"),
+    path("people/<str:id>/unlock/", people.person_unlock, name="person_unlock"),
+    path("system/", system.system, name="system"),
     path("audit/", audit.audit, name="audit"),
     path("audit/export.<str:form>", audit.audit_export, name="audit_export"),
 ]

@@ -22,7 +22,7 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
-from jobs import build, clients, selectors
+from jobs import clients, selectors, versions
 from jobs.models import Job
 from jobs.roles import Right
 
@@ -122,7 +122,7 @@ class QueueCollector(Collector):
         refused.add_metric([], selectors.refused_ends())
         yield refused
         yield _gauge(
-            "build_info", "1, labelled with the version.", ["version"], [(build.version(), 1)]
+            "build_info", "1, labelled with the version.", ["version"], [(versions.own(), 1)]
         )
 
 

@@ -240,7 +240,7 @@ MIDDLEWARE = [
     "django.contrib.sessions.middleware.SessionMiddleware",
     "django.middleware.common.CommonMiddleware",
     "django.middleware.csrf.CsrfViewMiddleware",
-    "django.contrib.auth.middleware.AuthenticationMiddleware",
+    "jobs.middleware.PeopleMiddleware",
     "django.contrib.messages.middleware.MessageMiddleware",
     "jobs.middleware.SessionAgeMiddleware",
     "jobs.middleware.ReadOnlyMiddleware",

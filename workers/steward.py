@@ -5,6 +5,7 @@ import os
 import random
 import select
 import signal
+import socket
 import time
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -40,6 +41,7 @@ ABORT_SECONDS = 3.0
 REAP_SECONDS = 5.0
 SAMPLE_SECONDS = 10.0  # between two looks whether this minute has its numbers
 QUEUES_SECONDS = 1.0
+REPORT_SECONDS = 5.0
 MOVED_ON_SECONDS = 1.0  # an execution younger than that is not asked about
 HEED_SECONDS = 2.0
 LAST_SECONDS = 5.0  # how long, when told to stop, it waits for a store to take the last reports
@@ -106,6 +108,7 @@ class Steward:
             self.beating,
             Chore("queues", QUEUES_SECONDS, self.read_queues),
             Chore("heed", HEED_SECONDS, self.heed),
+            Chore("report", REPORT_SECONDS, self.report),
             Chore("abort", ABORT_SECONDS, services.abort_abandoned, for_all=True),
             self.promoting,
             Chore("count", COUNT_SECONDS, self.count, for_all=True),
@@ -197,6 +200,18 @@ class Steward:
         else:
             self.board.set_quiet(asked.what == "quiet")
             self.beating.ran_at = float("-inf")
+
+    def report(self) -> None:
+        """Say for the operators who leads, and when each chore ran last."""
+        now = time.monotonic()
+        ages = {
+            chore.name: {"seconds": now - chore.ran_at, "failing": chore.failing}
+            for chore in self.chores
+            if chore.ran_at > float("-inf")
+        }
+        services.report_steward(
+            self.supervisor, ages, host=socket.gethostname(), pid=os.getpid(), leading=self.leading
+        )
 
     def tell_moved_on(self) -> None:
         """Tell the workers which long executions go on for nothing: they no longer hold the job."""

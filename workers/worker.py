@@ -17,7 +17,7 @@ import structlog
 from bson import ObjectId
 from redis.exceptions import RedisError
 
-from jobs import build, registry, services
+from jobs import registry, services, versions
 from jobs.claims import ClaimedJob
 from jobs.clients import blocking_redis
 from jobs.errors import StoreDown
@@ -209,7 +209,7 @@ class Worker:
             "supervisor_pid": os.getppid(),
             "types": [known.name for known in registry.all_types()],
             "concurrency": self.board.slots,
-            "version": build.version(),
+            "version": versions.own(),
         }
         while not self.stopping:
             try:

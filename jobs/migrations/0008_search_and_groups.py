@@ -17,7 +17,7 @@ def fill(apps: Any, schema_editor: Any) -> None:
 
 class Migration(migrations.Migration):
     dependencies = [
-        ("jobs", "0006_operations"),
+        ("jobs", "0007_stewards"),
         migrations.swappable_dependency(settings.AUTH_USER_MODEL),
     ]
 

@@ -17,12 +17,14 @@ STORES = {"clients", "mongodb", "claims", "counting", "repository", "sweeps", "l
 RULES = {"services", "selectors", "requests", "idempotency", "conservation", "audit"} | {
     *("backlog", "fleet", "series", "why", "supervisors", "snippets", "links"),
     *("search", "letters", "suggestions"),
+    *("snapshot", "people", "sessions", "system", "accounts", "logins"),
 }
 DOORS = {"api", "views", "forms", "serializers", "admin"}
 DRIVERS = {
     "pymongo": {
         *("jobs.clients", "jobs.mongodb", "jobs.counting", "jobs.repository", "jobs.sweeps"),
         *("jobs.indexes", "jobs.operations", "jobs.problems", "jobs.audit", "jobs.samples"),
+        "jobs.outages",
     },
     "redis": {"jobs.clients", "jobs.lanes", "jobs.services"},
 }

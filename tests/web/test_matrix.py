@@ -140,6 +140,7 @@ OBJECTS: dict[str, Callable[[], Any]] = {
     "auth/group": lambda: Group.objects.create(name=str(ObjectId())).pk,
 }
 IDS: dict[str, Callable[[], Any]] = {
+    "people/": OBJECTS["auth/user"],
     "tokens/": OBJECTS["jobs/apitoken"],
     "operations/<str:id>/resume/": lambda: operation(running=False),
     "operations/": operation,
@@ -174,6 +175,7 @@ def frozen(who: Any) -> dict[str, str]:
 
 
 BODIES: dict[str, Callable[[Any], Any]] = {
+    "people/<str:id>/role/": lambda who: {"role": "viewer"},
     "api/v1/jobs/": lambda who: JOB,
     "api/v1/jobs/bulk/": lambda who: {"jobs": [JOB]},
     "api/v1/dead/requeue/": frozen,
