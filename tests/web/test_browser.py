@@ -96,7 +96,7 @@ def test_what_is_in_hand_survives_the_refreshes(page: Page, line: Line) -> None:
     search.press_sequentially("half-ty")
     for n in range(3):
         line.dead(f"later {n}")
-    expect(page.locator("tbody tr")).to_have_count(6)
+    expect(page.locator("table.dead tbody tr")).to_have_count(6)
     page.wait_for_timeout(POLLS)
     expect(tick).to_be_checked()
     expect(trace).to_have_attribute("open", "")
