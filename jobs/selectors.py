@@ -38,7 +38,7 @@ LARGE = ("payload", "result", "attempts")  # a list leaves them in MongoDB until
 M = TypeVar("M", bound=Model)
 ERROR_TYPE = re.compile(r"[\w.]{1,200}", re.ASCII)
 SLACK = timedelta(hours=1)  # by which a maker's clock may be wrong
-SIMILAR, SIMILAR_READ = 20, 2_000
+SIMILAR, SIMILAR_READ = 20, 1_000
 QUERY_MILLISECONDS = 5_000  # a question may not hold up the store for longer
 
 
