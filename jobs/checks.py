@@ -6,6 +6,7 @@ from typing import Any
 from cryptography.fernet import Fernet
 from django.conf import settings
 from django.core.checks import CheckMessage, Error, register
+from django.utils.module_loading import import_string
 
 DOCUMENT_BYTES = 15_000_000  # of 16 MiB; the rest is for the job's other fields and its attempts
 
@@ -75,3 +76,16 @@ def check_secret_names(**_: Any) -> list[CheckMessage]:
             fault = f"SECRET_NAMES: {name!r} is no regular expression: {error}."
             faults.append(Error(fault, hint="Separate plain names by commas.", id="jobs.E004"))
     return list(faults)
+
+
+@register("jobs")
+def check_job_links(**_: Any) -> list[CheckMessage]:
+    """The function of the host's own links must be there."""
+    if not settings.JOB_LINKS:
+        return []
+    try:
+        import_string(settings.JOB_LINKS)
+    except ImportError as error:
+        hint = "Name a function by its module, as shop.links.of_job."
+        return [Error(f"JOB_LINKS: {error}.", hint=hint, id="jobs.E005")]
+    return []

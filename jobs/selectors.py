@@ -48,7 +48,7 @@ SUMMARY: Document = {}  # nothing besides
 WHOLE: Document = {"payload": 1, "result": 1, **LAST_ATTEMPT}
 M = TypeVar("M", bound=Model)
 ERROR_TYPE = re.compile(r"[\w.]{1,200}", re.ASCII)
-SIMILAR, SIMILAR_READ = 20, 2_000
+SIMILAR, SIMILAR_READ = 20, 1_000
 QUERY_MILLISECONDS = 5_000  # a question may not hold up the store for longer
 
 

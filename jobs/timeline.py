@@ -7,11 +7,13 @@ from typing import Protocol
 
 WHOLE = 1000  # the width of all spans
 LEAST = 6  # a span is as wide at least, however short, so that it is seen
+KEPT = 50  # attempts; those before are not kept
 FAILED = ("failed", "timed_out")
 WORDS = {
     "waited": "waited for a worker",
     "scheduled": "waited for its time",
     "backoff": "back-off",
+    "between": "back-off and wait for a worker",
     "rested": "rested until it was requeued",
     "left_out": "earlier attempts, not kept",
     "running": "runs",
@@ -93,41 +95,47 @@ def _spans(job: Job) -> Iterator[Span]:
     last: Attempt | None = None
     since = job.created_at
     for attempt in job.attempts:
-        yield Span(_between(last, attempt.attempt, attempt.claim), since, attempt.started_at)
-        ended, ran = attempt.ended_at, attempt.started_at
+        yield from _gap(job, last, attempt.attempt, since, attempt.started_at)
+        ran, ended = attempt.started_at, attempt.ended_at
         yield Span(attempt.outcome, ran, ended, attempt.attempt, attempt.claim)
         last, since = attempt, attempt.ended_at
     yield from _now(job, last, since)
-
-
-def _between(last: Attempt | None, attempt: int, claim: int) -> str:
-    """Return what a job did between two attempts, of which nothing is kept."""
-    if last is None:
-        return "waited" if claim == 1 else "left_out"
-    if last.outcome in FAILED:
-        return "backoff" if attempt > last.attempt else "rested"
-    return "waited"
 
 
 def _now(job: Job, last: Attempt | None, since: datetime) -> Iterator[Span]:
     """Yield what came after the last attempt: where the job is now."""
     match job.status:
         case "running" if job.started_at:
-            yield from _waited(job, last, since, job.started_at)
+            yield from _gap(job, last, job.attempt + 1, since, job.started_at)
             yield Span("running", job.started_at, None, job.attempt + 1, job.claim)
         case "pending":
-            yield from _waited(job, last, since, None)
+            yield from _gap(job, last, job.attempt + 1, since, None)
         case "scheduled" | "retrying" if job.run_at:
             yield Span("backoff" if job.status == "retrying" else "scheduled", since, job.run_at)
         case "cancelled" if job.finished_at:
             yield Span("rested" if last else "waited", since, job.finished_at)
 
 
-def _waited(
-    job: Job, last: Attempt | None, since: datetime, until: datetime | None
+def _gap(
+    job: Job, last: Attempt | None, attempt: int, since: datetime, until: datetime | None
 ) -> Iterator[Span]:
-    """Yield the time before it was in its lane, and the time there."""
-    if job.enqueued_at > since:
-        first = "scheduled" if last is None else _between(last, job.attempt + 1, job.claim)
-        yield Span(first, since, job.enqueued_at)
-    yield Span("waited", max(job.enqueued_at, since), until)
+    """Yield what a job did before an attempt: until it was in its lane, and there.
+
+    Only of the last time is it kept when that was.
+    """
+    placed = job.enqueued_at
+    before, whole = _between(job, last, attempt)
+    if placed > since and (until is None or placed <= until):
+        yield Span(before, since, placed)
+        yield Span("waited", placed, until)
+    else:
+        yield Span(whole, since, until)
+
+
+def _between(job: Job, last: Attempt | None, attempt: int) -> tuple[str, str]:
+    """Return what it did until it was in its lane, and what in all, where that is not known."""
+    if last is None:
+        return ("left_out", "left_out") if len(job.attempts) >= KEPT else ("scheduled", "waited")
+    if last.outcome not in FAILED:
+        return "waited", "waited"
+    return ("backoff", "between") if attempt > last.attempt else ("rested", "rested")

@@ -264,3 +264,34 @@ def test_a_search_is_completed_by_the_keyboard(page: Page, line: Line) -> None:
     page.get_by_label("Tick all on this page").check()
     page.get_by_role("button", name="the ticked").click()
     expect(page.get_by_role("heading", name="Requeue 1 job?")).to_be_visible()
+
+
+def test_the_form_of_a_job_keeps_what_was_typed_whatever_it_is_shown_as(
+    page: Page, probe: str
+) -> None:
+    page.goto(f"/jobs/new/?type={probe}")
+    expect(page.get_by_label("Time zone of that time")).not_to_have_value("")
+    page.locator("#fields").get_by_label("Text").fill("typed by hand")
+    page.get_by_role("button", name="Show as code").click()
+    expect(page.locator("#code-1")).to_contain_text('"text": "typed by hand"')
+    expect(page.locator("#fields").get_by_label("Text")).to_have_value("typed by hand")
+    page.get_by_role("button", name="Write it as JSON").click()
+    expect(page.locator("[name=payload]")).to_have_value('{\n  "text": "typed by hand"\n}')
+    assert Job.objects.count() == 0
+    page.get_by_role("button", name="Submit job").last.click()
+    expect(page.get_by_role("heading", name="Why is it not running?")).to_be_visible()
+    expect(page.locator("#why-no_worker")).to_contain_text("manage.py runworkers")
+    assert Job.objects.get().payload == {"text": "typed by hand"}
+
+
+def test_workers_are_asked_in_place_and_the_page_says_when_they_heed(
+    page: Page, line: Line
+) -> None:
+    page.goto("/workers/")
+    page.get_by_role("button", name="Quiet").click()
+    expect(page.locator("#messages")).to_contain_text("It will take no new job")
+    expect(page.locator(".asked")).to_contain_text("asked to be quiet by olga")
+    services.heartbeat([line.worker], [{"quiet": True}])
+    expect(page.locator(".asked")).to_have_count(0)
+    expect(page.get_by_role("button", name="Resume")).to_be_visible()
+    assert page.url.endswith("/workers/")
