@@ -44,6 +44,7 @@ def page(chromium: Browser, url: str) -> Iterator[Page]:
 
 
 @pytest.mark.browser
+@pytest.mark.timeout(300)  # a quarter of a minute where the machine is its own
 def test_every_page_is_open_to_everybody(page: Page) -> None:
     said: list[str] = []
 
