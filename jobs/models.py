@@ -70,6 +70,7 @@ class Job(models.Model):
     result = models.JSONField(null=True)
     result_error = models.TextField(null=True)  # why a completed job's result was not kept
     error = models.TextField(null=True)  # the last failure, in one line
+    fingerprint = models.CharField(max_length=16, null=True)  # of the last failure: see its module
     attempts = EmbeddedModelArrayField(Attempt)
 
     objects: ClassVar[MongoManager] = MongoManager()
@@ -103,6 +104,12 @@ class Job(models.Model):
             models.Index(fields=["type", "-id"], name="by_type"),
             # A few jobs carry tags; the others cost this index nothing.
             models.Index(fields=["tags", "-id"], name="by_tag", condition=models.Q(tags__gt="")),
+            # Dead letters by what they died of, newest first.
+            models.Index(
+                fields=["status", "fingerprint", "-id"],
+                name="letters",
+                condition=models.Q(status=State.DEAD.value),
+            ),
             # Counting: few, and only for a moment.
             models.Index(
                 fields=["uncounted", "created_at"],
@@ -320,6 +327,43 @@ class FrozenBatch(models.Model):
 
     def __str__(self) -> str:
         return f"frozen batch {self.id}"
+
+
+class GroupNote(models.Model):
+    """What people wrote down about failures that are alike."""
+
+    fingerprint = models.CharField(max_length=16, primary_key=True, db_column="_id")
+    text = models.TextField()
+    actor = models.CharField(max_length=150)
+    at = models.DateTimeField()
+
+    objects: ClassVar[MongoManager] = MongoManager()
+
+    class Meta:
+        db_table = "group_notes"
+        ordering = ["fingerprint"]
+
+    def __str__(self) -> str:
+        return f"note on {self.fingerprint}"
+
+
+class SavedView(models.Model):
+    """A query that a person keeps under a name. Nobody else sees it."""
+
+    id = ObjectIdAutoField(primary_key=True)
+    user = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.CASCADE)
+    name = models.CharField(max_length=60)
+    query = models.CharField(max_length=500)
+
+    objects: ClassVar[MongoManager] = MongoManager()
+
+    class Meta:
+        db_table = "saved_views"
+        ordering = ["name"]
+        constraints = [models.UniqueConstraint(fields=["user", "name"], name="view_of_user")]
+
+    def __str__(self) -> str:
+        return self.name
 
 
 class AuditEntry(models.Model):

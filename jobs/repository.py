@@ -8,12 +8,13 @@ import time
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from datetime import UTC, datetime, timedelta
+from itertools import islice
 from operator import attrgetter
 from typing import Any, TypeVar
 
 import pymongo
 from bson import ObjectId
-from pymongo import ASCENDING, ReturnDocument
+from pymongo import ASCENDING, ReturnDocument, UpdateOne
 from pymongo.client_session import ClientSession
 from pymongo.errors import (
     AutoReconnect,
@@ -23,12 +24,12 @@ from pymongo.errors import (
 from pymongo.read_concern import ReadConcern
 from pymongo.read_preferences import ReadPreference
 
-from jobs import counting
+from jobs import counting, fingerprint
 from jobs.claims import ClaimedJob, End, Hint, Holding
 from jobs.clients import Document, collection, mongo
 from jobs.counting import Written, lane_of
 from jobs.errors import StoreDown
-from jobs.mongodb import clock, durable, now, repeated
+from jobs.mongodb import clock, durable, now, repeated, store_errors
 from jobs.registry import Lane
 from jobs.sharing import Shared
 from jobs.states import ENDED, REQUEUEABLE, WAITING, State, sources
@@ -351,7 +352,8 @@ def _end_fields(
     if end.result_error:
         fields["result_error"] = end.result_error
     if end.error or job.claim > 1:
-        fields["error"] = end.error
+        alike = fingerprint.of(job.type, end.error_type, end.error) if end.error else None
+        fields |= {"error": end.error, "fingerprint": alike}
     return fields
 
 
@@ -410,8 +412,9 @@ def requeue(selection: Document) -> list[Hint]:
 
 def requeued() -> Document:
     """Return what a requeue changes in a job."""
-    fresh = {"attempt": 0, "crashes": 0, "finished_at": None, "expire_at": None, "error": None}
-    return {"status": State.PENDING, "enqueued_at": NOW, "started_at": None, **fresh}
+    fresh = {"attempt": 0, "crashes": 0, "finished_at": None, "expire_at": None}
+    again = {"error": None, "fingerprint": None, **fresh}
+    return {"status": State.PENDING, "enqueued_at": NOW, "started_at": None, **again}
 
 
 @durable
@@ -428,6 +431,23 @@ def cancelled(keep_seconds: float) -> Document:
         "finished_at": NOW,
         "expire_at": {"$add": [NOW, round(keep_seconds * 1000)]},
     }
+
+
+def fill_fingerprints() -> None:
+    """Give the failed jobs of an older version their fingerprints. Raises `StoreDown`."""
+    failed = {"status": {"$in": [State.DEAD, State.RETRYING]}, "fingerprint": None}
+    with store_errors():
+        found = collection("jobs").find(failed, {"type": 1, "error": 1, "attempts": {"$slice": -1}})
+        while part := list(islice(found, 1_000)):
+            collection("jobs").bulk_write([_fingerprinted(job) for job in part], ordered=False)
+
+
+def _fingerprinted(job: Document) -> UpdateOne:
+    kind = job["attempts"][-1]["error_type"] if job.get("attempts") else ""
+    alike = fingerprint.of(str(job.get("type")), kind, job.get("error") or "")
+    # Guarded: it may have moved on meanwhile.
+    guard = {"_id": job["_id"], "error": job.get("error")}
+    return UpdateOne(guard, {"$set": {"fingerprint": alike}})
 
 
 @durable

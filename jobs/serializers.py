@@ -26,13 +26,13 @@ from pydantic import (
 
 from jobs.backlog import QueueState
 from jobs.errors import FieldError, InvalidRequest
+from jobs.query import LONGEST as QUERY_LONGEST
 from jobs.registry import PRIORITIES, JobType, Priority
 from jobs.requests import Request
 from jobs.selectors import (
     MAX_PAGE_SIZE,
     PAGE_SIZE,
     AuditFilter,
-    DeadGroup,
     JobFilter,
     Minute,
     Order,
@@ -45,6 +45,9 @@ from jobs.tallies import quantile
 M = TypeVar("M", bound="Strict")
 MAX_MINUTES = 1440
 MAX_PAUSE_SECONDS = 366 * 86400
+IN_THE_LANGUAGE = (
+    'Terms that must all hold, such as `state:dead -tag:bulk age:>1h args.to:"*@x.com"`.'
+)
 
 
 class Strict(BaseModel):
@@ -178,6 +181,7 @@ class Filter(Strict):
     worker: str = Field("", description="Who holds the job, or held it last.")
     created_after: ZonedMoment | None = None
     created_before: ZonedMoment | None = None
+    query: str = Field("", max_length=QUERY_LONGEST, description=IN_THE_LANGUAGE)
 
     def chosen(self) -> JobFilter:
         """Return it as the services take it."""
@@ -287,11 +291,12 @@ class JobsQuery(Query):
     worker: str = Field("", description="Jobs that this worker holds or held last.")
     created_after: ZonedMoment | None = Field(None, description="Jobs created then or later.")
     created_before: ZonedMoment | None = Field(None, description="Jobs created before then.")
+    query: str = Field("", max_length=QUERY_LONGEST, description=IN_THE_LANGUAGE)
     sort: Order = Field("newest", description="Which come first: `newest` or `oldest`.")
 
     def chosen(self) -> JobFilter:
         """Return them as the selectors take them."""
-        return JobFilter(**{name: getattr(self, name) for name in JobFilter.__dataclass_fields__})
+        return JobFilter(**{name: getattr(self, name) for name in Filter.model_fields}, q=self.q)
 
 
 Q = TypeVar("Q", bound=BaseModel)
@@ -357,6 +362,14 @@ class JobSummary(Shape):
     error: str | None
 
 
+class ExportShape(JobSummary):
+    """A job in an export; what is secret is masked."""
+
+    worker: Id | None
+    payload: Json
+    result: Json
+
+
 class JobShape(JobSummary):
     """A job with all that is known of it."""
 
@@ -373,6 +386,10 @@ class JobPage(Shape):
 
     results: list[JobSummary]
     next: str | None
+    searched_to: datetime | None = Field(
+        description="Not null: the page is short because the search stopped at jobs of that time; "
+        "`next` goes on from there."
+    )
 
 
 class BulkShape(Shape):
@@ -387,6 +404,7 @@ class PreviewShape(Shape):
     action: str
     count: int
     by_status: dict[str, int]
+    by_type: dict[str, int]
     sample: list[JobSummary]
     token: str
     expires_at: datetime
@@ -453,25 +471,34 @@ class RequeuedShape(Shape):
     state: str
 
 
-class DeadGroupShape(Shape):
-    """Dead letters of one type and queue whose last attempts failed with the same kind of error."""
+class GroupNoteShape(Shape):
+    """What somebody wrote down about a group of dead letters."""
 
+    text: str
+    actor: str
+    at: datetime
+
+
+class DeadGroupShape(Shape):
+    """Dead letters of one type that failed last with the same error, but for what varies in it."""
+
+    fingerprint: str
     type: str
-    queue: str
     error_type: str
     count: int
+    queues: dict[str, int]
+    first_at: datetime | None
     newest_at: datetime | None
     newest_error: str
+    hours: list[int] = Field(description="Deaths in each of the last 24 hours, the last one last.")
+    note: GroupNoteShape | None
 
 
 class DeadGroupList(Shape):
-    """The largest groups of dead letters."""
+    """The largest groups of dead letters; if not `complete`, of the newest 10,000."""
 
     results: list[DeadGroupShape]
-
-    @classmethod
-    def of(cls, groups: list[DeadGroup]) -> "DeadGroupList":
-        return cls.model_validate({"results": groups})
+    complete: bool
 
 
 class LaneShape(Shape):

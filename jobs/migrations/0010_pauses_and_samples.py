@@ -7,7 +7,7 @@ import jobs.indexes
 
 class Migration(migrations.Migration):
     dependencies = [
-        ("jobs", "0006_operations"),
+        ("jobs", "0008_search_and_groups"),
     ]
 
     operations = [

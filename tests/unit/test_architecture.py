@@ -8,12 +8,12 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 PACKAGES = ["taskqueue", "workers", "jobs"]  # an arrow may only point to the right
-FLOOR = {"states", "backoff", "errors", "registry", "context", "charts"}
+FLOOR = {"states", "backoff", "errors", "registry", "context", "charts", "query", "fingerprint"}
 STORES = {"clients", "mongodb", "claims", "counting", "repository", "sweeps", "lanes"} | {
     *("operations", "samples")
 }
 RULES = {"services", "selectors", "requests", "idempotency", "conservation", "audit"} | {
-    *("backlog", "fleet", "series")
+    *("backlog", "fleet", "series", "search", "letters", "suggestions")
 }
 DOORS = {"api", "views", "forms", "serializers", "admin"}
 DRIVERS = {

@@ -91,7 +91,7 @@ def test_what_is_in_hand_survives_the_refreshes(page: Page, line: Line) -> None:
     search.press_sequentially("half-ty")
     for n in range(3):
         line.dead(f"later {n}")
-    expect(page.locator("tbody tr")).to_have_count(6)
+    expect(page.locator("table.dead tbody tr")).to_have_count(6)
     page.wait_for_timeout(POLLS)
     expect(tick).to_be_checked()
     expect(trace).to_have_attribute("open", "")
@@ -163,3 +163,27 @@ def test_no_page_is_wider_than_a_phone(page: Page, line: Line) -> None:
     for path in [*pages, "/audit/", f"/jobs/{id}/"]:
         page.goto(path)
         assert page.evaluate("document.documentElement.scrollWidth") <= 360, path
+
+
+def test_a_search_is_completed_by_the_keyboard(page: Page, line: Line) -> None:
+    dead, other = line.dead("no route"), line.pending()
+    page.goto("/jobs/")
+    box = page.get_by_role("combobox", name="Search jobs")
+    box.press_sequentially("sta")
+    expect(page.get_by_role("option", name="state:")).to_be_visible()
+    box.press("ArrowDown")
+    box.press("Enter")
+    expect(box).to_have_value("state:")
+    box.press_sequentially("de")
+    box.press("ArrowDown")
+    expect(page.locator("#suggestions li")).to_have_text(["state:dead"])
+    expect(box).to_have_attribute("aria-activedescendant", "suggestion-1")
+    box.press("Tab")
+    expect(box).to_have_value("state:dead ")
+    box.press("Escape")
+    box.press("Enter")
+    expect(page.locator(f"#job-{dead}")).to_be_visible()
+    expect(page.locator(f"#job-{other}")).to_have_count(0)
+    page.get_by_label("Tick all on this page").check()
+    page.get_by_role("button", name="the ticked").click()
+    expect(page.get_by_role("heading", name="Requeue 1 job?")).to_be_visible()

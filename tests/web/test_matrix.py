@@ -20,7 +20,8 @@ from django.urls import URLPattern, get_resolver
 from pytest_django.fixtures import Settings
 
 from jobs import mongodb, roles, services, tokens
-from jobs.models import ApiToken, AuditEntry, Job
+from jobs.clients import collection
+from jobs.models import ApiToken, AuditEntry, Job, SavedView
 from jobs.selectors import JobFilter
 from tests.web.actors import MAIL, dead, submitted, user
 
@@ -82,6 +83,7 @@ def client(actor: str, *, api: bool) -> Client:
     if not api and actor not in TOKENS:
         made = Client()
         made.force_login(who)
+        made.actor = who.get_username()  # type: ignore[attr-defined]
         return made
     kept, token = tokens.issue(who, queues=["elsewhere"] if actor == "elsewhere" else [])
     if actor in ("revoked", "expired"):
@@ -141,7 +143,10 @@ IDS: dict[str, Callable[[], Any]] = {
     "operations/<str:id>/resume/": lambda: operation(running=False),
     "operations/": operation,
     "cancel/": submitted,
+    "jobs/export": lambda: "csv",
+    "jobs/views/": lambda: SavedView.objects.create(user=user(), name="v", query="x").pk,
     "jobs/": dead,
+    "dead/groups/": lambda: collection("jobs").find_one({"_id": ObjectId(dead())})["fingerprint"],
     "types/": lambda: "send_email",
     "queues/": queue,
     "audit/": lambda: "csv",
@@ -177,7 +182,9 @@ BODIES: dict[str, Callable[[Any], Any]] = {
         "payload.subject": "Hi",
     },
     "queues/<str:name>/pause/": lambda who: {"reason": "deploying"},
-    "dead/requeue/": lambda who: {"id": dead()},
+    "operations/preview/": lambda who: {"action": "requeue"},
+    "operations/start/": frozen,
+    "jobs/views/": lambda who: {"name": str(ObjectId()), "q": "state:dead"},
     "tokens/": lambda who: {"name": f"ci-{ObjectId()}", "role": "viewer"},
 }
 

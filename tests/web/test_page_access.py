@@ -17,8 +17,9 @@ POSTS = [
     "/jobs/{id}/requeue/",
     "/jobs/{id}/cancel/",
     "/jobs/new/",
-    "/dead/preview/",
-    "/dead/requeue/",
+    "/operations/preview/",
+    "/operations/start/",
+    "/dead/groups/0123456789abcdef/note/",
     "/operations/{id}/stop/",
     "/operations/{id}/resume/",
     "/queues/default/pause/",
@@ -118,7 +119,7 @@ def test_hostile_text_is_only_text(client_of: Callable[..., Client], line: Line)
         f"/jobs/{HOSTILE.replace('/', '')}/",
         f"/jobs/new/?type={HOSTILE}",
         "/jobs/?cursor=%00",
-        "/jobs/?q=%F0%9F%92%A3",
+        "/jobs/?q=%00%F0%9F%92%A3",
     ],
 )
 def test_a_hostile_address_is_refused_calmly(operator: Client, path: str) -> None:
