@@ -1,5 +1,5 @@
 .DEFAULT_GOAL := help
-.PHONY: help run test lint chaos soak peers bench scale fuzz operations lock sbom audit-deps clean
+.PHONY: help run test lint chaos soak peers bench scale screenshots fuzz operations viewers lock sbom audit-deps clean
 PYTHON ?= python3
 READY := .venv/.ready
 
@@ -37,12 +37,18 @@ scale: $(READY) ## The same with millions of jobs (SCALE_FINISHED=5000000 SCALE_
 	@exec .venv/bin/python -m benchmarks.scale \
 	  --finished $${SCALE_FINISHED:-5000000} --pending $${SCALE_PENDING:-1000000}
 
+screenshots: $(READY) ## docs/screenshots: every page, both themes, wide and narrow
+	@.venv/bin/python -m tests.web.screenshots docs/screenshots
+
 fuzz: $(READY) ## schemathesis over the whole API: thousands of cases (FUZZ_EXAMPLES=40 FUZZ_SEEDS=1,2,3)
 	@FUZZ_EXAMPLES=$${FUZZ_EXAMPLES:-40} FUZZ_SEEDS=$${FUZZ_SEEDS:-1,2,3} \
 	  .venv/bin/python -m pytest -n 2 -q -rP tests/web/test_api_fuzz.py
 
 operations: $(READY) ## 100,000 jobs requeued in bulk, and what other calls feel of it (JOBS=100000)
 	@exec .venv/bin/python -m benchmarks.operations --jobs $${JOBS:-100000}
+
+viewers: $(READY) ## 100 open pages that poll: what they cost, and what workers feel (VIEWERS=100 SECONDS=30)
+	@exec .venv/bin/python -m benchmarks.viewers --viewers $${VIEWERS:-100} --seconds $${SECONDS:-30}
 
 peers: $(READY) .peers/.ready ## The same faults on Celery, RQ, Dramatiq, BullMQ and here (ROWS=1,2 PEERS=rq)
 	@.venv/bin/python -m tests.system.peers.run --rows "$(ROWS)" --peers "$(PEERS)"

@@ -4,6 +4,7 @@ Jobs are steered on the dashboard.
 """
 
 from typing import Any, ClassVar
+from urllib.parse import urlencode
 
 from axes.models import AccessAttempt
 from django.contrib import admin
@@ -12,7 +13,9 @@ from django.contrib.auth.models import Group, User
 from django.core.paginator import Paginator
 from django.db.models import Model, QuerySet
 from django.http import HttpRequest
+from django.urls import reverse
 from django.utils.functional import cached_property
+from django.utils.html import format_html
 
 from jobs import audit, services
 from jobs.models import ApiToken, AuditEntry, Job, Queue, Worker
@@ -27,6 +30,13 @@ class CappedPaginator(Paginator):  # type: ignore[type-arg]
     @cached_property
     def count(self) -> int:
         return len(self.object_list.values_list("pk")[:COUNTED])  # type: ignore[attr-defined]
+
+
+def on_dashboard(text: str, address: str, **query: str) -> str:
+    """Return a link from here to a page of the dashboard."""
+    return format_html(
+        '<a href="{}{}">{}</a>', address, "?" + urlencode(query) if query else "", text
+    )
 
 
 class AuditedAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
@@ -71,6 +81,11 @@ class JobAdmin(ReadOnlyAdmin):
     search_fields = ["type__exact"]
     search_help_text = "A job type, whole."
     exclude = ["payload", "result"]  # the dashboard shows them, without their secrets
+    readonly_fields = ["dashboard"]
+
+    def dashboard(self, job: Job) -> str:
+        """Where it is steered."""
+        return on_dashboard("Timeline, payload, requeue", reverse("job", args=[job.pk]))
 
     def get_exclude(self, request: HttpRequest, obj: Model | None = None) -> list[str]:
         return [] if may(request.user, "view_payload") else ["payload", "result", "attempts"]
@@ -85,7 +100,12 @@ class WorkerAdmin(ReadOnlyAdmin):
 @admin.register(Queue)
 class QueueAdmin(ReadOnlyAdmin):
     right = "view"
-    list_display = ["name", "paused_at", "paused_by"]
+    list_display = ["name", "paused_at", "paused_by", "paused_reason", "paused_until"]
+    readonly_fields = ["dashboard"]
+
+    def dashboard(self, queue: Queue) -> str:
+        """Where it is paused and resumed."""
+        return on_dashboard("Depth, rates, pause", reverse("queue", args=[queue.pk]))
 
 
 @admin.register(AuditEntry)
@@ -102,7 +122,13 @@ class ApiTokenAdmin(ReadOnlyAdmin):
     list_display = ["name", "public", "user", "role", "created_at", "expires_at", "revoked_at"]
     list_select_related = ["user"]
     exclude = ["digest"]
+    readonly_fields = ["dashboard"]
     actions = ["revoke"]
+
+    def dashboard(self, token: ApiToken) -> str:
+        """Where tokens are made, and what this one's user did."""
+        did = on_dashboard("What it did", reverse("audit"), actor=token.user.get_username())
+        return format_html("{} · {}", on_dashboard("Tokens", reverse("tokens")), did)
 
     @admin.action(description="Revoke: whoever sends them gets 401")
     def revoke(self, request: HttpRequest, chosen: QuerySet[ApiToken]) -> None:
@@ -152,6 +178,16 @@ admin.site.unregister([User, Group])
 @admin.register(User)
 class PersonAdmin(ManagedAdmin, UserAdmin):  # type: ignore[type-arg]
     """People and programs; their groups are their roles."""
+
+    readonly_fields = ["dashboard"]
+
+    def get_fieldsets(self, request: HttpRequest, obj: Any = None) -> Any:
+        shown = super().get_fieldsets(request, obj)
+        return [*shown, ("Dashboard", {"fields": ["dashboard"]})] if obj else shown
+
+    def dashboard(self, user: User) -> str:
+        """What they did."""
+        return on_dashboard("What they did", reverse("audit"), actor=user.get_username())
 
 
 @admin.register(Group)

@@ -26,12 +26,21 @@ from rest_framework.response import Response
 from rest_framework.reverse import reverse
 from rest_framework.views import APIView
 
-from jobs import idempotency, limits, problems, selectors, services, why
+from jobs import (
+    idempotency,
+    letters,
+    limits,
+    problems,
+    selectors,
+    services,
+    system,
+    why,
+)
 from jobs import serializers as shapes
 from jobs.errors import FieldError, Gone, InvalidRequest, NotFound, OutOfScope, RateLimited
 from jobs.origin import address_of
 from jobs.parsers import refuse_chunked
-from jobs.roles import RIGHTS_OF_ACTIONS, Right, may, scope_of
+from jobs.roles import Right, check_operation, may, scope_of
 from jobs.selectors import JobFilter
 from jobs.states import ENDED
 from jobs.waiting import Outcome
@@ -130,6 +139,11 @@ class Endpoint(APIView):
     def scope(self) -> frozenset[str] | None:
         return scope_of(self.request.user)
 
+    @property
+    def reveal(self) -> bool:
+        """Whether the caller may search what payloads keep secret."""
+        return may(self.request.user, "view_payload")
+
     def reach(self, queue: str, what: str) -> None:
         """Raise `NotFound` if the caller's token is for other queues: for it, `what` is not."""
         if self.scope is not None and queue not in self.scope:
@@ -163,12 +177,19 @@ def _page(
     query: shapes.JobsQuery | shapes.DeadQuery,
     queues: frozenset[str] | None,
     order: selectors.Order = "newest",
+    *,
+    reveal: bool = False,
 ) -> Response:
     page = selectors.jobs(
-        query.chosen(), cursor=query.cursor, size=query.limit, order=order, queues=queues
+        query.chosen(),
+        cursor=query.cursor,
+        size=query.limit,
+        order=order,
+        queues=queues,
+        reveal=reveal,
     )
-    found = shapes.JobPage.model_validate({"results": page.jobs, "next": page.next_cursor})
-    return Response(found.answer())
+    found = {"results": page.jobs, "next": page.next_cursor, "searched_to": page.searched_to}
+    return Response(shapes.JobPage.model_validate(found).answer())
 
 
 REPLAYED = "Idempotency-Replayed"
@@ -266,7 +287,7 @@ class Jobs(Submission):
     )
     def get(self, request: Request) -> Response:
         query = shapes.read_query(shapes.JobsQuery, dict(request.GET.lists()))
-        return _page(query, self.scope, query.sort)
+        return _page(query, self.scope, query.sort, reveal=self.reveal)
 
     @documented(
         "submit_job",
@@ -444,10 +465,17 @@ class DeadGroups(Endpoint):
     scoped = True
 
     @documented(
-        "group_dead", "Count dead letters by type, queue and kind of error", shapes.DeadGroupList
+        "group_dead",
+        "Count dead letters by what they died of: type, kind of error and message",
+        shapes.DeadGroupList,
     )
     def get(self, request: Request) -> Response:
-        return Response(shapes.DeadGroupList.of(selectors.dead_groups(self.scope)).answer())
+        found = letters.dead_groups(self.scope)
+        return Response(
+            shapes.DeadGroupList.model_validate(
+                {"results": found.groups, "complete": found.complete}
+            ).answer()
+        )
 
 
 class DeadPreview(Endpoint):
@@ -462,6 +490,7 @@ class DeadPreview(Endpoint):
     )
     def post(self, request: Request) -> Response:
         asked = shapes.read(shapes.Selection, request.data)
+        check_operation(request.user, "requeue")
         chosen = JobFilter(status="dead", type=asked.type, queue=asked.queue)
         return _previewed(services.preview("requeue", chosen, actor=self.actor))
 
@@ -499,15 +528,9 @@ class DeadRequeue(Endpoint):
 def _start(endpoint: Endpoint, request: Request) -> services.Started:
     token = shapes.read(shapes.Frozen, request.data).token
     frozen = services.read_token(token, actor=endpoint.actor)
-    _allow(request, frozen.action)
+    check_operation(request.user, frozen.action)
     key = request.headers.get(idempotency.FIELD)
     return services.start_operation(frozen, actor=endpoint.actor, key=key)
-
-
-def _allow(request: Request, action: str) -> None:
-    """Who may not do it to one job may not do it to many."""
-    if not may(request.user, RIGHTS_OF_ACTIONS[action]):
-        raise PermissionDenied
 
 
 def _replayed(started: services.Started) -> dict[str, str]:
@@ -562,8 +585,11 @@ class OperationPreview(Endpoint):
     )
     def post(self, request: Request) -> Response:
         asked = shapes.read(shapes.PreviewRequest, request.data)
-        _allow(request, asked.action)
-        return _previewed(services.preview(asked.action, asked.filter.chosen(), actor=self.actor))
+        check_operation(request.user, asked.action)
+        chosen = asked.filter.chosen()
+        return _previewed(
+            services.preview(asked.action, chosen, actor=self.actor, reveal=self.reveal)
+        )
 
 
 class OperationDetail(Endpoint):
@@ -607,7 +633,7 @@ class OperationResume(Endpoint):
     )
     def post(self, request: Request, id: str) -> Response:
         shapes.read(shapes.NothingRequest, request.data)
-        _allow(request, selectors.operation(id).action)
+        check_operation(request.user, selectors.operation(id).action)
         services.resume_operation(id, actor=self.actor)
         return Response(_operation(id))
 
@@ -679,12 +705,13 @@ class Pause(Endpoint):
         "Stop handing out a queue's jobs; what runs goes on",
         shapes.QueueShape,
         *(400, 404),
-        request=shapes.NothingRequest,
+        request=shapes.PauseRequest,
     )
     def post(self, request: Request, name: str) -> Response:
-        shapes.read(shapes.NothingRequest, request.data)
+        asked = shapes.read(shapes.PauseRequest, request.data)
         self.reach(name, f"queue {name!r}")
-        services.pause(name, actor=self.actor)
+        until = asked.ends_at(selectors.now())
+        services.pause(name, actor=self.actor, reason=asked.reason, until=until)
         return _queue(name)
 
 
@@ -769,6 +796,18 @@ class WorkersStop(WorkersAsk):
         return self.ask(request, id)
 
 
+class System(Endpoint):
+    rights = VIEW
+
+    @documented(
+        "show_system",
+        "Show the stores, counts, stewards, versions and settings",
+        shapes.SystemShape,
+    )
+    def get(self, request: Request) -> Response:
+        return Response(shapes.SystemShape.of(system.system()).answer())
+
+
 class Types(Endpoint):
     rights = VIEW
     scoped = True
@@ -830,7 +869,7 @@ class Endpoints(Signpost):
         label: f"api:{label}"
         for label in (
             *("jobs", "bulk", "dead", "dead-groups", "operations", "stats", "minutes"),
-            *("queues", "workers", "types", "audit"),
+            *("queues", "workers", "types", "system", "audit"),
         )
     }
 

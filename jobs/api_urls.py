@@ -37,6 +37,7 @@ urlpatterns = [
     path("v1/workers/<str:id>/quiet/", api.WorkersQuiet.as_view(), name="workers-quiet"),
     path("v1/workers/<str:id>/resume/", api.WorkersResume.as_view(), name="workers-resume"),
     path("v1/workers/<str:id>/stop/", api.WorkersStop.as_view(), name="workers-stop"),
+    path("v1/system/", api.System.as_view(), name="system"),
     path("v1/audit/", api.Audit.as_view(), name="audit"),
     path("v1/types/", api.Types.as_view(), name="types"),
     path("v1/types/<str:name>/", api.TypeDetail.as_view(), name="type"),

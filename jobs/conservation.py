@@ -101,10 +101,13 @@ class Report:
 
 
 def examine() -> Report:
-    """Check everything, changing nothing. Raises `StoreDown`, `RedisError`."""
+    """Check everything, changing nothing; a note is kept. Raises `StoreDown`, `RedisError`."""
     totals = counting.totals()
     in_line, hints = _in_line(totals)
-    return Report(_fields(), in_line, _held(totals), _due(totals), _counters(), hints)
+    report = Report(_fields(), in_line, _held(totals), _due(totals), _counters(), hints)
+    wrong = {check.name: check.wrong for check in report.checks if check.wrong}
+    repository.keep_examination({"examined": report.fields.examined, "wrong": wrong})
+    return report
 
 
 def mend(report: Report) -> dict[str, int]:

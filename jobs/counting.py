@@ -6,7 +6,7 @@ questions. How and why: docs/decisions/0012-counts-are-written-with-the-moves.md
 """
 
 import threading
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -26,7 +26,7 @@ from jobs.clients import DURABLE, Document, collection, mongo
 from jobs.mongodb import CALL_SECONDS, clock, durable, now, repeated, store_errors
 from jobs.registry import Lane
 from jobs.states import State
-from jobs.tallies import CLAIMABLE, COLUMN, STRIPES, Changes
+from jobs.tallies import ALL, CLAIMABLE, COLUMN, OUTCOMES, STRIPES, Changes, minute_of
 
 CORRECTIONS = "corrections"  # counted: how often the totals were put right
 
@@ -201,7 +201,14 @@ def changed_by(receipt: ObjectId, ends: Sequence[End]) -> Written:
         else:
             changes.left(lane, State.RUNNING)
         changes.entered(lane, end.status)
-        changes.ended(lane.queue, job.type, end.outcome, waited=end.waited_ms, ran=end.ran_ms)
+        changes.ended(
+            lane.queue,
+            job.type,
+            end.outcome,
+            waited=end.waited_ms,
+            ran=end.ran_ms,
+            error_type=end.error_type,
+        )
     return Written(receipt, changes, len(ends))
 
 
@@ -283,6 +290,7 @@ def _changes_of(receipt: Document, written: Iterable[Document]) -> Changes:
             end["outcome"],
             at=end["ended_at"],
             ran=(end["ended_at"] - end["started_at"]).total_seconds() * 1000,
+            error_type=end.get("error_type") or "",
         )
     return changes
 
@@ -292,7 +300,7 @@ def written_with(
 ) -> list[Document]:
     """Return those of `ids` that have an end which was written with that receipt."""
     these = {"_id": {"$in": list(ids)}, "attempts.receipt": receipt}
-    fields = ("receipt", "outcome", "started_at", "ended_at")
+    fields = ("receipt", "outcome", "started_at", "ended_at", "error_type")
     ends = dict.fromkeys((f"attempts.{field}" for field in fields), 1)
     return list(collection("jobs").find(these, {**PLACE, **ends}, session=session))
 
@@ -310,9 +318,10 @@ def not_in_a_receipt(documents: Sequence[Document], session: ClientSession) -> l
 
 @dataclass(frozen=True, slots=True)
 class Totals:
-    """How many jobs there are in each state, and how many of them wait in each lane."""
+    """How many jobs there are in each state, in all and of each queue; how many wait in a lane."""
 
     by_status: dict[str, int]
+    by_queue: dict[str, dict[str, int]]
     pending: dict[Lane, int]
 
 
@@ -324,18 +333,30 @@ def totals() -> Totals:
         columns.update(_in_columns(_grouped({"uncounted": True}, "uncounted", session)))
         columns.update(_in_receipts(session))
         running = _grouped({"status": State.RUNNING}, "held", session)
-    by_status = Counter({state.value: 0 for state in State})
+    by_queue: dict[str, Counter[str]] = defaultdict(_of_no_job)
     pending = Counter[Lane]()
     for (lane, column), jobs in columns.items():
         if column == CLAIMABLE:
             pending[lane] += jobs
         else:
-            by_status[column] += jobs
+            by_queue[lane.queue][column] += jobs
     for (lane, _), jobs in running.items():
         pending[lane] -= jobs
-        by_status[State.RUNNING] += jobs
-    by_status[State.PENDING] = pending.total()
-    return Totals(dict(by_status), {lane: jobs for lane, jobs in pending.items() if jobs})
+        by_queue[lane.queue][State.RUNNING] += jobs
+    for lane, jobs in pending.items():
+        by_queue[lane.queue][State.PENDING] += jobs
+    by_status = _of_no_job()
+    for counts in by_queue.values():
+        by_status.update(counts)
+    return Totals(
+        dict(by_status),
+        {queue: dict(counts) for queue, counts in by_queue.items()},
+        {lane: jobs for lane, jobs in pending.items() if jobs},
+    )
+
+
+def _of_no_job() -> Counter[str]:
+    return Counter({state.value: 0 for state in State})
 
 
 @durable
@@ -351,6 +372,31 @@ def minutes(since: datetime, *, queue: str, type: str) -> list[tuple[datetime, C
         (document["minute"], Counter(_flat(document)))
         for document in collection("tallies").find(chosen)
     ]
+
+
+@durable
+def rates(queues: Sequence[str], minutes: int) -> dict[str, tuple[float, float]]:
+    """Return how many jobs a minute were accepted and ended, by queue, over the last whole minutes.
+
+    Queues of which nothing happened are left out.
+    """
+    current = minute_of(clock.now())
+    lately = {"$gte": current - timedelta(minutes=minutes), "$lt": current}
+    ended = [{"$ifNull": [f"${outcome}.jobs", 0]} for outcome in OUTCOMES]
+    pipeline = [
+        {"$match": {"type": ALL, "queue": {"$in": list(queues)}, "minute": lately}},
+        {
+            "$group": {
+                "_id": "$queue",
+                "accepted": {"$sum": "$accepted"},
+                "ended": {"$sum": {"$add": ended}},
+            }
+        },
+    ]
+    return {
+        row["_id"]: (row["accepted"] / minutes, row["ended"] / minutes)
+        for row in collection("tallies").aggregate(pipeline)
+    }
 
 
 def _flat(counts: Document, prefix: str = "") -> dict[str, int]:

@@ -437,3 +437,29 @@ class TokenForm(forms.Form):
         if not may_give(self.user, role):
             raise ValidationError(f"You may not do all that {role} may: choose a weaker role.")
         return role
+
+
+# --- queues -----------------------------------------------------------------------------------
+
+
+class PauseForm(forms.Form):
+    """Why a queue is paused, and for how long."""
+
+    reason = forms.CharField(
+        max_length=200,
+        help_text="Shown to everybody until it is resumed, and kept in the audit.",
+        widget=forms.TextInput(attrs={"required": True, "autofocus": True}),
+    )
+    seconds = forms.TypedChoiceField(
+        label="It resumes",
+        required=False,
+        coerce=int,
+        empty_value=None,
+        choices=[
+            ("", "when somebody resumes it"),
+            ("900", "by itself in 15 minutes"),
+            ("3600", "by itself in an hour"),
+            ("14400", "by itself in 4 hours"),
+            ("86400", "by itself in a day"),
+        ],
+    )

@@ -5,6 +5,9 @@ many names, are stopped `SPREAD` times later, except from where that name has lo
 nobody can lock a person out of their own place.
 """
 
+from collections import defaultdict
+from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 
 from axes.handlers.database import AxesDatabaseHandler
@@ -14,8 +17,10 @@ from django.conf import settings
 from django.db.models import Sum
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
+from django.utils import timezone
 
 SPREAD = 5  # times LOGIN_FAILURES
+MOST = 10_000  # failed logins that are looked at for the list of who is locked out
 
 
 class Handler(AxesDatabaseHandler):  # type: ignore[misc]
@@ -44,6 +49,38 @@ def forget(name: str) -> int:
     failures = _failures(query)
     query.delete()
     return failures
+
+
+@dataclass(frozen=True)
+class Lock:
+    """Why a name may not try to log in now: everywhere, or from one address."""
+
+    failures: int
+    since: datetime
+    until: datetime
+    address: str  # empty: from everywhere but where it has logged in before
+
+
+def locks() -> dict[str, Lock]:
+    """Return the names that are locked out now."""
+    now = timezone.now()
+    recent = AccessAttempt.objects.filter(attempt_time__gte=now - settings.AXES_COOLOFF_TIME)
+    found: dict[str, Lock] = {}
+    spread: dict[str, list[Any]] = defaultdict(list)
+    for attempt in recent.order_by("attempt_time")[:MOST]:
+        spread[attempt.username].append(attempt)
+        if attempt.failures_since_start >= settings.LOGIN_FAILURES:
+            found[attempt.username] = _lock([attempt], attempt.ip_address or "")
+    for name, attempts in spread.items():
+        if sum(each.failures_since_start for each in attempts) >= SPREAD * settings.LOGIN_FAILURES:
+            found[name] = _lock(attempts, "")
+    return found
+
+
+def _lock(attempts: list[Any], address: str) -> Lock:
+    since = attempts[-1].attempt_time
+    failures = sum(each.failures_since_start for each in attempts)
+    return Lock(failures, since, since + settings.AXES_COOLOFF_TIME, address)
 
 
 def locked(request: HttpRequest, response: HttpResponse, credentials: Any = None) -> HttpResponse:

@@ -1,17 +1,20 @@
 """Around every request: its headers, where from, what was refused, read only, MongoDB away."""
 
 from collections.abc import Callable
+from typing import Any
 
 import structlog
 from django.conf import settings
 from django.contrib.auth import SESSION_KEY, logout
-from django.db import Error as DatabaseError
+from django.contrib.auth.middleware import AuthenticationMiddleware
+from django.contrib.auth.models import AnonymousUser, User
 from django.http import HttpRequest, HttpResponse, HttpResponseBase
 from django.template.loader import render_to_string
 from django.urls import reverse
+from django.utils.functional import SimpleLazyObject
 from pymongo.errors import PyMongoError
 
-from jobs import audit, mongodb, origin
+from jobs import audit, mongodb, origin, outages, people, versions
 from jobs.errors import ReadOnly, StoreDown
 from jobs.problems import RETRY_SECONDS, SAFE, Problem, too_slow
 from jobs.problems import response as problem_response
@@ -22,9 +25,28 @@ USED_EVERY_SECONDS = 30  # how often the last use of a session is written down, 
 SESSION_PAGES = ("login", "logout", "admin:login", "admin:logout")
 
 
-def read_only(request: HttpRequest) -> dict[str, bool]:
-    """Return what every page says of itself: whether changes are switched off."""
-    return {"read_only": settings.READ_ONLY}
+def site(request: HttpRequest) -> dict[str, Any]:
+    """Return what every page says of where it is: see shell.html."""
+    return {
+        "read_only": settings.READ_ONLY,
+        "environment": settings.ENVIRONMENT,
+        "version": versions.own(),
+    }
+
+
+class PeopleMiddleware(AuthenticationMiddleware):
+    """Django's, with users that are kept for a moment: see `jobs.people`."""
+
+    def process_request(self, request: HttpRequest) -> None:
+        super().process_request(request)
+        request.user = SimpleLazyObject(lambda: _asking(request))  # type: ignore[assignment]
+
+
+def _asking(request: HttpRequest) -> User | AnonymousUser:
+    # Under the name that Django itself keeps it by for the length of a request.
+    if not hasattr(request, "_cached_user"):
+        request._cached_user = people.asking(request)  # type: ignore[attr-defined]
+    return request._cached_user  # type: ignore[attr-defined, no-any-return]
 
 
 class SessionAgeMiddleware:
@@ -34,23 +56,21 @@ class SessionAgeMiddleware:
         self.get_response = get_response
 
     def __call__(self, request: HttpRequest) -> HttpResponseBase:
-        if SESSION_KEY in request.session and not self._lives(request):
-            logout(request)
+        try:
+            if SESSION_KEY in request.session and not self._lives(request):
+                logout(request)
+        except outages.ERRORS as error:  # outside of every view
+            return _store_down(request, error)
         return self.get_response(request)
 
     def _lives(self, request: HttpRequest) -> bool:
-        now = mongodb.now().timestamp()
+        now = mongodb.clock.about().timestamp()
         began = request.session.setdefault("began", now)
         used = request.session.setdefault("used", now)
-        if not _is_poll(request) and now - used > USED_EVERY_SECONDS:
+        if not people.is_poll(request) and now - used > USED_EVERY_SECONDS:
             request.session["used"] = now
         idle, age = now - used, now - began
         return bool(idle <= settings.SESSION_IDLE_SECONDS and age <= settings.SESSION_MAX_SECONDS)
-
-
-def _is_poll(request: HttpRequest) -> bool:
-    """A page that is left open asks every two seconds: that is no sign of a person."""
-    return request.method in SAFE and "HX-Request" in request.headers
 
 
 class ReadOnlyMiddleware:
@@ -137,11 +157,16 @@ class StoreDownMiddleware:
         return self.get_response(request)
 
     def process_exception(self, request: HttpRequest, error: Exception) -> HttpResponse | None:
-        if not isinstance(error, StoreDown | PyMongoError | DatabaseError):
-            return None
-        log.error("page.store_down", path=request.path, error=str(error))
-        # Without the request: its user and its messages would ask the same store again.
-        slow = request.method in SAFE and too_slow(error)
-        template = "503_slow.html" if slow else "503.html"
-        page = render_to_string(template, {"retry_path": request.path})
-        return HttpResponse(page, status=503, headers={"Retry-After": str(RETRY_SECONDS)})
+        return _store_down(request, error) if isinstance(error, outages.ERRORS) else None
+
+
+def _store_down(request: HttpRequest, error: Exception) -> HttpResponse:
+    log.error("page.store_down", path=request.path, error=str(error))
+    headers = {"Retry-After": str(RETRY_SECONDS)}
+    if request.path_info.startswith("/api/"):
+        return problem_response(Problem(503, "MongoDB did not answer.", headers=headers))
+    # Without the request: its user and its messages would ask the same store again.
+    slow = request.method in SAFE and too_slow(error)
+    template = "503_slow.html" if slow else "503.html"
+    page = render_to_string(template, {"retry_path": request.path})
+    return HttpResponse(page, status=503, headers=headers)

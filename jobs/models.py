@@ -71,6 +71,7 @@ class Job(models.Model):
     result = models.JSONField(null=True)
     result_error = models.TextField(null=True)  # why a completed job's result was not kept
     error = models.TextField(null=True)  # the last failure, in one line
+    fingerprint = models.CharField(max_length=16, null=True)  # of the last failure: see its module
     attempts = EmbeddedModelArrayField(Attempt)
     request_id = models.CharField(max_length=64, null=True)  # of the request that submitted it
     idempotency_key = models.CharField(max_length=200, null=True)  # under which it was submitted
@@ -108,6 +109,12 @@ class Job(models.Model):
             models.Index(fields=["type", "-id"], name="by_type"),
             # A few jobs carry tags; the others cost this index nothing.
             models.Index(fields=["tags", "-id"], name="by_tag", condition=models.Q(tags__gt="")),
+            # Dead letters by what they died of, newest first.
+            models.Index(
+                fields=["status", "fingerprint", "-id"],
+                name="letters",
+                condition=models.Q(status=State.DEAD.value),
+            ),
             # Counting: few, and only for a moment.
             models.Index(
                 fields=["uncounted", "created_at"],
@@ -162,12 +169,38 @@ class Worker(models.Model):
         return f"{self.host}:{self.pid}"
 
 
+class Steward(models.Model):
+    """What a supervisor's steward last said of itself; `id` is that of the supervisor's boot."""
+
+    id = ObjectIdAutoField(primary_key=True)
+    host = models.CharField(max_length=255)
+    pid = models.IntegerField()
+    leading = models.BooleanField()  # it does the work of all
+    at = models.DateTimeField()
+    chores = models.JSONField()  # by name: when it ran last, and whether it failed
+
+    objects: ClassVar[MongoManager] = MongoManager()
+
+    class Meta:
+        db_table = "stewards"
+        ordering = ["-leading", "id"]
+        indexes = [TTLIndex(fields=["at"], name="steward_expiry", after=timedelta(days=1))]
+
+    def __str__(self) -> str:
+        return f"{self.host}:{self.pid}"
+
+
 class Queue(models.Model):
-    """A named line of jobs; known from its first job or worker on."""
+    """A named line of jobs; known from its first job or worker on.
+
+    Whether it is paused now is asked of `jobs.selectors`: a pause may have run out since.
+    """
 
     name = models.CharField(max_length=64, primary_key=True, db_column="_id")
     paused_at = models.DateTimeField(null=True)
     paused_by = models.CharField(max_length=150, null=True)
+    paused_reason = models.CharField(max_length=200, null=True)
+    paused_until = models.DateTimeField(null=True)  # null: until somebody resumes it
 
     objects: ClassVar[MongoManager] = MongoManager()
 
@@ -224,6 +257,25 @@ class Tally(models.Model):
 
     def __str__(self) -> str:
         return f"tally {self.id}"
+
+
+class Sample(models.Model):
+    """How many jobs there were in one minute: in each state, and waiting in each queue."""
+
+    minute = models.DateTimeField(primary_key=True, db_column="_id")
+    at = models.DateTimeField()
+    by_status = models.JSONField()
+    pending = models.JSONField()  # by queue
+
+    objects: ClassVar[MongoManager] = MongoManager()
+
+    class Meta:
+        db_table = "samples"
+        ordering = ["minute"]
+        indexes = [TTLIndex(fields=["at"], name="sample_expiry", after=timedelta(days=1))]
+
+    def __str__(self) -> str:
+        return f"sample {self.minute:%Y-%m-%d %H:%M}"
 
 
 class Receipt(models.Model):
@@ -313,6 +365,43 @@ class FrozenBatch(models.Model):
 
     def __str__(self) -> str:
         return f"frozen batch {self.id}"
+
+
+class GroupNote(models.Model):
+    """What people wrote down about failures that are alike."""
+
+    fingerprint = models.CharField(max_length=16, primary_key=True, db_column="_id")
+    text = models.TextField()
+    actor = models.CharField(max_length=150)
+    at = models.DateTimeField()
+
+    objects: ClassVar[MongoManager] = MongoManager()
+
+    class Meta:
+        db_table = "group_notes"
+        ordering = ["fingerprint"]
+
+    def __str__(self) -> str:
+        return f"note on {self.fingerprint}"
+
+
+class SavedView(models.Model):
+    """A query that a person keeps under a name. Nobody else sees it."""
+
+    id = ObjectIdAutoField(primary_key=True)
+    user = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.CASCADE)
+    name = models.CharField(max_length=60)
+    query = models.CharField(max_length=500)
+
+    objects: ClassVar[MongoManager] = MongoManager()
+
+    class Meta:
+        db_table = "saved_views"
+        ordering = ["name"]
+        constraints = [models.UniqueConstraint(fields=["user", "name"], name="view_of_user")]
+
+    def __str__(self) -> str:
+        return self.name
 
 
 class AuditEntry(models.Model):

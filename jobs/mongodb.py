@@ -96,6 +96,12 @@ class Clock:
             self.read_at = (asked + time.monotonic()) / 2
         return self.server + timedelta(seconds=time.monotonic() - self.read_at)
 
+    def about(self) -> datetime:
+        """Return MongoDB's time without asking for it; this machine's, if it was never told."""
+        if self.read_at == float("-inf"):
+            return datetime.now(UTC)
+        return self.server + timedelta(seconds=time.monotonic() - self.read_at)
+
 
 clock = Clock()
 

@@ -45,7 +45,8 @@ def stamp(document: Mapping[str, Any]) -> int:
 def read_matching(selection: Document, most: int, milliseconds: int) -> list[Document]:
     """Return the jobs of a selection at one instant, the oldest first, at most that many."""
     with mongo().client.start_session(snapshot=True) as session:
-        found = collection("jobs").find(selection, dict.fromkeys(_STAMPED, 1), session=session)
+        fields = dict.fromkeys((*_STAMPED, "type"), 1)
+        found = collection("jobs").find(selection, fields, session=session)
         return list(found.sort("_id", ASCENDING).limit(most).max_time_ms(milliseconds))
 
 

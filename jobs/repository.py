@@ -6,14 +6,15 @@ job must belong to. Nothing matched means that somebody else was first: a normal
 
 import time
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
+from itertools import islice
 from operator import attrgetter
 from typing import Any, TypeVar
 
 import pymongo
 from bson import ObjectId
-from pymongo import ASCENDING, ReturnDocument
+from pymongo import ASCENDING, ReturnDocument, UpdateOne
 from pymongo.client_session import ClientSession
 from pymongo.errors import (
     AutoReconnect,
@@ -23,12 +24,12 @@ from pymongo.errors import (
 from pymongo.read_concern import ReadConcern
 from pymongo.read_preferences import ReadPreference
 
-from jobs import counting
+from jobs import counting, fingerprint
 from jobs.claims import Asked, ClaimedJob, End, Hint, Holding
 from jobs.clients import Document, collection, mongo
 from jobs.counting import Written, lane_of
 from jobs.errors import StoreDown
-from jobs.mongodb import clock, durable, now, repeated
+from jobs.mongodb import clock, durable, now, repeated, store_errors
 from jobs.registry import Lane
 from jobs.sharing import Shared
 from jobs.states import ENDED, REQUEUEABLE, WAITING, State, sources
@@ -130,7 +131,15 @@ def know_queue(name: str) -> None:
     collection("queues").update_one({"_id": name}, [{"$set": QUEUE_DEFAULTS}], upsert=True)
 
 
-QUEUE_DEFAULTS = {field: {"$ifNull": [f"${field}", None]} for field in ("paused_at", "paused_by")}
+PAUSE = ("paused_at", "paused_by", "paused_reason", "paused_until")
+QUEUE_DEFAULTS = {field: {"$ifNull": [f"${field}", None]} for field in PAUSE}
+
+# A pause ends by itself: whoever reads it compares with MongoDB's clock, so nobody has to be there.
+GOES_ON = {
+    "$or": [{"$eq": [QUEUE_DEFAULTS["paused_until"], None]}, {"$gt": ["$paused_until", NOW]}]
+}
+PAUSED: Document = {"$and": [{"$gt": ["$paused_at", None]}, GOES_ON]}
+PAUSE_NOW = {field: {"$cond": [PAUSED, f"${field}", None]} for field in PAUSE}
 
 
 # --- The life of a claim ----------------------------------------------------------------------
@@ -345,7 +354,8 @@ def _end_fields(
     if end.result_error:
         fields["result_error"] = end.result_error
     if end.error or job.claim > 1:
-        fields["error"] = end.error
+        alike = fingerprint.of(job.type, end.error_type, end.error) if end.error else None
+        fields |= {"error": end.error, "fingerprint": alike}
     return fields
 
 
@@ -404,8 +414,9 @@ def requeue(selection: Document) -> list[Hint]:
 
 def requeued() -> Document:
     """Return what a requeue changes in a job."""
-    fresh = {"attempt": 0, "crashes": 0, "finished_at": None, "expire_at": None, "error": None}
-    return {"status": State.PENDING, "enqueued_at": NOW, "started_at": None, **fresh}
+    fresh = {"attempt": 0, "crashes": 0, "finished_at": None, "expire_at": None}
+    again = {"error": None, "fingerprint": None, **fresh}
+    return {"status": State.PENDING, "enqueued_at": NOW, "started_at": None, **again}
 
 
 @durable
@@ -440,6 +451,31 @@ def cancelled(keep_seconds: float) -> Document:
         "finished_at": NOW,
         "expire_at": {"$add": [NOW, round(keep_seconds * 1000)]},
     }
+
+
+def fill_fingerprints() -> None:
+    """Give the failed jobs of an older version their fingerprints. Raises `StoreDown`."""
+    failed = {"status": {"$in": [State.DEAD, State.RETRYING]}, "fingerprint": None}
+    with store_errors():
+        found = collection("jobs").find(failed, {"type": 1, "error": 1, "attempts": {"$slice": -1}})
+        while part := list(islice(found, 1_000)):
+            collection("jobs").bulk_write([_fingerprinted(job) for job in part], ordered=False)
+
+
+def _fingerprinted(job: Document) -> UpdateOne:
+    kind = job["attempts"][-1]["error_type"] if job.get("attempts") else ""
+    alike = fingerprint.of(str(job.get("type")), kind, job.get("error") or "")
+    # Guarded: it may have moved on meanwhile.
+    guard = {"_id": job["_id"], "error": job.get("error")}
+    return UpdateOne(guard, {"$set": {"fingerprint": alike}})
+
+
+@durable
+def next_due() -> datetime | None:
+    """Return when the next of the jobs that wait for their time is due; `None`: none waits."""
+    waiting = {"status": {"$in": list(WAITING)}, "run_at": {"$ne": None}}
+    found = collection("jobs").find_one(waiting, {"_id": 0, "run_at": 1}, sort=[("run_at", 1)])
+    return found["run_at"] if found else None
 
 
 @durable
@@ -568,11 +604,21 @@ def pending_among(ids: Sequence[ObjectId]) -> list[datetime]:
 
 
 @durable
-def oldest(lane: Lane) -> datetime | None:
-    """Return when the longest waiting job of a lane was enqueued; `None`: nothing waits there."""
+def oldest(lanes: Sequence[Lane]) -> dict[Lane, tuple[ObjectId, datetime]]:
+    """Return the longest waiting job of each lane, and when it was enqueued: one question."""
+    if not lanes:
+        return {}
+    first, *others = [_oldest(lane) for lane in lanes]
+    also = [{"$unionWith": {"coll": "jobs", "pipeline": other}} for other in others]
+    found = collection("jobs").aggregate([*first, *also])
+    return {lane_of(job): (job["_id"], job["enqueued_at"]) for job in found}
+
+
+def _oldest(lane: Lane) -> list[Document]:
     waiting = {"status": State.PENDING, "queue": lane.queue, "priority": lane.priority}
-    found = collection("jobs").find(waiting, {"enqueued_at": 1}).sort("enqueued_at", ASCENDING)
-    return next((document["enqueued_at"] for document in found.limit(1)), None)
+    place = dict.fromkeys(("queue", "priority", "enqueued_at"), 1)
+    in_line = {"enqueued_at": ASCENDING}
+    return [{"$match": waiting}, {"$sort": in_line}, {"$limit": 1}, {"$project": place}]
 
 
 @durable
@@ -683,6 +729,22 @@ def end_worker(worker: ObjectId, reason: str) -> None:
 
 
 @durable
+def open_workers() -> list[Document]:
+    """Return the workers that have not ended, with where they are and what they serve."""
+    fields = dict.fromkeys(("host", "concurrency", "queues", "heartbeat_at"), 1)
+    return list(collection("workers").find({"ended_at": None}, fields))
+
+
+@durable
+def held_counts() -> Counter[ObjectId]:
+    """Return how many jobs each worker holds."""
+    by_worker: Document = {"$group": {"_id": "$worker", "n": {"$sum": 1}}}
+    held: list[Document] = [{"$match": {"status": State.RUNNING}}, by_worker]
+    rows = collection("jobs").aggregate(held, hint="held")
+    return Counter({row["_id"]: row["n"] for row in rows})
+
+
+@durable
 def lost_holders(lost_seconds: float) -> list[ObjectId]:
     """Return the workers that hold jobs but have not given a sign of life for that long."""
     # The holders are read first: a worker that registers in between is not among them.
@@ -718,24 +780,62 @@ def silent_workers(lost_seconds: float) -> list[ObjectId]:
 
 
 @durable
-def pause(queue: str, by: str) -> bool:
-    """Stop handing out a queue's jobs. `False`: there is no such queue."""
-    paused = {"paused_at": {"$ifNull": ["$paused_at", NOW]}, "paused_by": {"$literal": by}}
+def report_steward(supervisor: ObjectId, facts: Document, ages: Mapping[str, Document]) -> None:
+    """Write down how a steward is; `ages`: of each chore, how many `seconds` ago it ran."""
+    chores = {
+        name: {
+            "failing": age["failing"],
+            "ran_at": {"$subtract": [NOW, round(age["seconds"] * 1000)]},
+        }
+        for name, age in ages.items()
+    }
+    literal = {name: {"$literal": value} for name, value in facts.items()}
+    said = {**literal, "at": NOW, "chores": chores}
+    collection("stewards").update_one({"_id": supervisor}, [{"$set": said}], upsert=True)
+
+
+@durable
+def stewards(within_seconds: float) -> list[Document]:
+    """Return what the stewards said that were heard of within that time, the leader first."""
+    since = {"$subtract": [NOW, round(within_seconds * 1000)]}
+    found = collection("stewards").find({"$expr": {"$gte": ["$at", since]}})
+    return list(found.sort([("leading", -1), ("_id", 1)]))
+
+
+@durable
+def keep_examination(found: Document) -> None:
+    """Keep what the last audit of all jobs found."""
+    kept = {"$set": {**{name: {"$literal": value} for name, value in found.items()}, "at": NOW}}
+    collection("examinations").update_one({"_id": "last"}, [kept], upsert=True)
+
+
+@durable
+def last_examination() -> Document | None:
+    """Return what the last audit of all jobs found; `None`: there was none yet."""
+    return collection("examinations").find_one({"_id": "last"})
+
+
+@durable
+def pause(queue: str, by: str, reason: str | None, until: datetime | None) -> bool:
+    """Stop handing out a queue's jobs, or say anew why and until when. `False`: no such queue."""
+    said = {"paused_by": by, "paused_reason": reason, "paused_until": until}
+    paused: Document = {field: {"$literal": value} for field, value in said.items()}
+    paused["paused_at"] = {"$cond": [PAUSED, "$paused_at", NOW]}
     return collection("queues").update_one({"_id": queue}, [{"$set": paused}]).matched_count == 1
 
 
 @durable
 def resume(queue: str) -> bool:
     """Hand out a queue's jobs again. `False`: there is no such queue."""
-    resumed = {"$set": {"paused_at": None, "paused_by": None}}
+    resumed = {"$set": dict.fromkeys(PAUSE)}
     return collection("queues").update_one({"_id": queue}, resumed).matched_count == 1
 
 
 @durable
 def queues() -> dict[str, bool]:
     """Return every known queue's name, and whether it is paused."""
-    found = collection("queues").find({}, {"paused_at": 1})
-    return {document["_id"]: document.get("paused_at") is not None for document in found}
+    found = collection("queues").find({}, {"paused": PAUSED})
+    return {document["_id"]: document["paused"] for document in found}
 
 
 @durable

@@ -7,6 +7,7 @@ from typing import Any, Literal, get_args
 from django.conf import settings
 from django.contrib.auth.models import Group, Permission, User
 from django.contrib.contenttypes.models import ContentType
+from django.core.exceptions import PermissionDenied
 
 from jobs.clients import collection
 from jobs.mongodb import repeated
@@ -80,6 +81,17 @@ def may(user: Any, right: Right, queue: str = "") -> bool:
     """
     within = scope_of(user)
     return right in rights_of(user) and (not queue or within is None or queue in within)
+
+
+def may_operate(user: Any, action: str) -> bool:
+    """Return whether `user` may do this to many jobs: who may not do it to one may not either."""
+    return may(user, "bulk") and may(user, RIGHTS_OF_ACTIONS[action])
+
+
+def check_operation(user: Any, action: str) -> None:
+    """The one door of bulk operations: raises `PermissionDenied` unless `may_operate`."""
+    if not may_operate(user, action):
+        raise PermissionDenied
 
 
 def rights_of(user: Any) -> frozenset[Right]:

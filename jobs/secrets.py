@@ -12,6 +12,7 @@ from typing import Any
 
 from cryptography.fernet import Fernet, InvalidToken, MultiFernet
 from django.conf import settings
+from pydantic import BaseModel
 
 from jobs import registry
 
@@ -65,6 +66,26 @@ def _masked(value: Any, shown: Any) -> Any:
         same = isinstance(shown, list) and len(shown) == len(value)
         return [_masked(each, shown[n] if same else None) for n, each in enumerate(value)]
     return MASK if isinstance(value, str) and value != shown else value
+
+
+def types_that_show(path: str) -> list[str]:
+    """Return the job types in whose payload nothing at this path, such as a.b, is secret."""
+    first, *inner = path.split(".")
+    if any(map(is_named_so, [first, *inner])):
+        return []
+    return [known.name for known in registry.all_types() if first in _shown_fields(known.schema)]
+
+
+@cache
+def _shown_fields(schema: type[BaseModel]) -> frozenset[str]:
+    """Return the fields in whose description no secret occurs, however deep."""
+    described = schema.model_json_schema()
+    inner = described.get("$defs")
+    return frozenset(
+        name
+        for name, part in described.get("properties", {}).items()
+        if "writeOnly" not in json.dumps([part, "$ref" in json.dumps(part) and inner])
+    )
 
 
 def values(job_type: str, payload: Any) -> list[str]:

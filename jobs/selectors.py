@@ -14,15 +14,17 @@ from typing import Any, Literal, TypeVar
 from bson import ObjectId
 from bson.errors import InvalidId
 from django.conf import settings
+from django.contrib.auth.models import User
 from django.db.models import Model, QuerySet
 
-from jobs import counting, mongodb, registry, repository, secrets
+from jobs import counting, mongodb, registry, repository, search, secrets
 from jobs.clients import Document, collection
 from jobs.errors import FieldError, InvalidRequest, NotFound
-from jobs.models import ApiToken, AuditEntry, Job, Operation, Queue, Worker
-from jobs.mongodb import repeated, store_errors
+from jobs.models import ApiToken, AuditEntry, Job, Operation, Queue, SavedView, Worker
+from jobs.mongodb import repeated
 from jobs.operations import PREVIEWED
 from jobs.registry import NAME, PRIORITIES, Lane
+from jobs.search import SLACK, created_between, id_near
 from jobs.states import State
 from jobs.tallies import OUTCOMES, minute_of
 from jobs.waiting import Outcome, Watcher
@@ -35,9 +37,17 @@ MAX_PAGE_SIZE = 200
 WORKERS = 10_000  # more are not shown
 SNAPSHOT_SECONDS = 1.0  # viewers within that time share one set of counts
 LARGE = ("payload", "result", "attempts")  # a list leaves them in MongoDB until they are asked for
+LAST_ATTEMPT: Document = {"attempts": {"$slice": ["$attempts", -1]}}
+_UNTRACED = {"$mergeObjects": ["$$attempt", {"traceback": ""}]}
+_SMALL = {"$lte": [{"$bsonSize": "$payload"}, 4096]}
+ROW: Document = {  # what a list of jobs shows of them besides
+    "attempts": {"$map": {"input": LAST_ATTEMPT["attempts"], "as": "attempt", "in": _UNTRACED}},
+    "payload": {"$cond": [_SMALL, "$payload", None]},
+}
+SUMMARY: Document = {}  # nothing besides
+WHOLE: Document = {"payload": 1, "result": 1, **LAST_ATTEMPT}
 M = TypeVar("M", bound=Model)
 ERROR_TYPE = re.compile(r"[\w.]{1,200}", re.ASCII)
-SLACK = timedelta(hours=1)  # by which a maker's clock may be wrong
 SIMILAR, SIMILAR_READ = 20, 1_000
 QUERY_MILLISECONDS = 5_000  # a question may not hold up the store for longer
 
@@ -52,7 +62,10 @@ def now() -> datetime:
 
 @dataclass(frozen=True, kw_only=True)
 class JobFilter:
-    """What a list of jobs is narrowed to; empty means all. `q`: an id, a type or a tag, whole."""
+    """What a list of jobs is narrowed to; empty means all. `q`: an id, a type or a tag, whole.
+
+    `query`: in the language of `jobs.query`.
+    """
 
     status: str = ""
     type: str = ""
@@ -64,14 +77,20 @@ class JobFilter:
     worker: str = ""  # who holds it, or held it last
     created_after: datetime | None = None
     created_before: datetime | None = None
+    query: str = ""
+    ids: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
 class Page:
-    """One page of jobs, newest first. `next_cursor` is `None` on the last one."""
+    """One page of jobs, newest first. `next_cursor` is `None` on the last one.
+
+    `searched_to`: the page is not full, and older jobs than of then have not been looked at yet.
+    """
 
     jobs: list[Job]
     next_cursor: str | None
+    searched_to: datetime | None = None
 
 
 def jobs(
@@ -81,35 +100,77 @@ def jobs(
     size: int = PAGE_SIZE,
     order: Order = "newest",
     queues: Collection[str] | None = None,
+    reveal: bool = False,
+    fields: Document = SUMMARY,
 ) -> Page:
     """Return one page of the jobs that match, of these queues, or with `None` of all.
 
+    Pages are cut by id, so jobs that arrive meanwhile neither shift nor repeat a row. What no
+    index answers is looked for in a bounded number of jobs: see `Page.searched_to`. `reveal`:
+    secret payload fields may be searched. `fields`: what to read besides, such as `ROW`; masked.
+
     Raises `InvalidRequest` for a bad filter or cursor, `StoreDown` for a question that takes more
     than 5 s.
-
-    Pages are cut by id, so jobs that arrive meanwhile neither shift nor repeat a row.
     """
     size = min(size, MAX_PAGE_SIZE)
     after = {("$gt" if order == "oldest" else "$lt"): _read_cursor(cursor)} if cursor else None
-    found = _listed(selection(chosen, queues, after), ORDERS[order], size + 1)
-    return Page(found[:size], _cursor(found[size - 1].id) if len(found) > size else None)
+    every = _conditions(chosen, queues, after, reveal=reveal)
+    found = search.find(every, stats().by_status, ORDERS[order], size + 1)
+    shown = _listed({"_id": {"$in": found.ids[:size]}}, ORDERS[order], size, fields)
+    for job in shown if "payload" in fields else ():
+        _mask(job)
+    last = found.ids[size - 1] if len(found.ids) > size else found.edge
+    searched_to = found.edge.generation_time if found.edge else None
+    return Page(shown, _cursor(last) if last else None, searched_to)
 
 
-def _listed(selection: Mapping[str, Any], order: int, limit: int) -> list[Job]:
+def _mask(job: Job) -> None:
+    result = job.result if "result" in vars(job) else None
+    if job.payload is not None:
+        job.payload, job.result = secrets.shown(job.type, job.payload, result)
+
+
+def every_job(chosen: JobFilter, most: int, *, reveal: bool = False) -> Iterator[Job]:
+    """Yield the jobs that match with all but old attempts, masked, the newest first. See `jobs`."""
+    left, cursor = most, ""
+    while left > 0:
+        page = jobs(
+            chosen, cursor=cursor, size=min(left, MAX_PAGE_SIZE), reveal=reveal, fields=WHOLE
+        )
+        yield from page.jobs
+        if page.next_cursor is None:
+            return
+        left, cursor = left - len(page.jobs), page.next_cursor
+
+
+def count(chosen: JobFilter, *, reveal: bool = False) -> dict[str, search.Count]:
+    """Count the jobs that match by state, as far as that is cheap. Raises as `jobs`."""
+    return search.count(_conditions(chosen, reveal=reveal), stats().by_status)
+
+
+def _listed(
+    selection: Mapping[str, Any], order: int, limit: int, fields: Document = SUMMARY
+) -> list[Job]:
     """Return jobs of a selection by age, without what is large, read by way of an index.
 
     The ORM's own sort would read every job.
     """
-    return _read(Job, selection, {"_id": order}, limit)
+    return _read(Job, selection, {"_id": order}, limit, fields)
 
 
-def _read(model: type[M], selection: Mapping[str, Any], order: Document, limit: int) -> list[M]:
+def _read(
+    model: type[M],
+    selection: Mapping[str, Any],
+    order: Document,
+    limit: int,
+    fields: Document = SUMMARY,
+) -> list[M]:
     """Return documents as the ORM's objects, in a third of the ORM's time."""
     pipeline = [
         {"$match": dict(selection)},
         {"$sort": order},
         {"$limit": limit},
-        {"$project": _columns(model)},
+        {"$project": {**_columns(model), **fields}},
     ]
     with mongodb.within(QUERY_MILLISECONDS / 1000):
         return list(model.objects.raw_aggregate(pipeline))  # type: ignore[attr-defined]
@@ -131,26 +192,35 @@ def _jobs() -> QuerySet[Job]:
     return query
 
 
-def newer_cursor(chosen: JobFilter, page: Page) -> str | None:
+def newer_cursor(chosen: JobFilter, page: Page, *, reveal: bool = False) -> str | None:
     """Return the cursor of the page before `page`; `""`: the first; `None`: no such page."""
     if not page.jobs:
         return ""
-    newer = selection(chosen, None, {"$gt": page.jobs[0].id})
-    found = _listed(newer, OLDEST_FIRST, PAGE_SIZE + 1)
-    if not found:
-        return None
-    return _cursor(found[PAGE_SIZE].id) if len(found) > PAGE_SIZE else ""
+    newer = _conditions(chosen, None, {"$gt": page.jobs[0].id}, reveal=reveal)
+    found = search.find(newer, stats().by_status, OLDEST_FIRST, PAGE_SIZE + 1)
+    if len(found.ids) > PAGE_SIZE:
+        return _cursor(found.ids[PAGE_SIZE])
+    if found.edge:
+        return _cursor(found.edge)
+    return "" if found.ids else None
 
 
 def selection(
+    chosen: JobFilter, queues: Collection[str] | None = None, *, reveal: bool = False
+) -> Document:
+    """Return the jobs that match as MongoDB selects them; see `jobs`."""
+    every = _conditions(chosen, queues, reveal=reveal)
+    return {"$and": every} if every else {}
+
+
+def _conditions(
     chosen: JobFilter,
     queues: Collection[str] | None = None,
     id: Mapping[str, ObjectId] | None = None,
-) -> dict[str, Any]:
-    """Return the jobs that match as MongoDB selects them, their ids in a range.
-
-    `queues`: only of these; `None`: of all. Raises `InvalidRequest`.
-    """
+    *,
+    reveal: bool = False,
+) -> list[Document]:
+    """Return what must hold for a job that matches and whose id is in a range."""
     if faults := list(_filter_faults(chosen)):
         raise InvalidRequest(*faults)
     named = {name: getattr(chosen, name) for name in ("status", "type", "queue", "priority")}
@@ -160,10 +230,12 @@ def selection(
     every += [{"tags": chosen.tag}] if chosen.tag else []
     every += [{"worker": ObjectId(chosen.worker)}] if chosen.worker else []
     every += _in_words(chosen.q) if chosen.q else []
+    every += search.conditions(chosen.query, reveal=reveal) if chosen.query else []
+    every += [{"_id": {"$in": [read_id(id) for id in chosen.ids]}}] if chosen.ids else []
     every += _failed_last_with(chosen.error_type) if chosen.error_type else []
     if chosen.created_after or chosen.created_before:
-        every += _created_between(chosen.created_after, chosen.created_before)
-    return {"$and": every} if every else {}
+        every += created_between(chosen.created_after, chosen.created_before)
+    return every
 
 
 def _in_words(q: str) -> list[dict[str, Any]]:
@@ -175,22 +247,6 @@ def _in_words(q: str) -> list[dict[str, Any]]:
 def _failed_last_with(error_type: str) -> list[dict[str, Any]]:
     last = {"$expr": {"$eq": [{"$last": "$attempts.error_type"}, {"$literal": error_type}]}}
     return [{"attempts.error_type": error_type}, last]
-
-
-def _created_between(after: datetime | None, before: datetime | None) -> list[dict[str, Any]]:
-    # The id begins with its second of birth, by the maker's clock: it narrows the read, the exact
-    # bounds are those of created_at.
-    bounds: list[dict[str, Any]] = []
-    if after:
-        bounds += [{"_id": {"$gte": _id_near(after, -SLACK)}}, {"created_at": {"$gte": after}}]
-    if before:
-        bounds += [{"_id": {"$lte": _id_near(before, SLACK)}}, {"created_at": {"$lt": before}}]
-    return bounds
-
-
-def _id_near(moment: datetime, away: timedelta) -> ObjectId:
-    seconds = int(moment.timestamp() + away.total_seconds())
-    return ObjectId(min(max(seconds, 0), 0xFFFFFFFF).to_bytes(4) + bytes(8))
 
 
 def _filter_faults(chosen: JobFilter) -> Iterator[FieldError]:
@@ -295,6 +351,7 @@ class LaneDepth:
     depth: int
     oldest: datetime | None
     paused: bool
+    oldest_id: ObjectId | None
 
 
 @dataclass(frozen=True)
@@ -304,6 +361,7 @@ class Stats:
     at: datetime
     total: int
     by_status: dict[str, int]
+    by_queue: dict[str, dict[str, int]]  # of queues that have ever had a job, by state
     lanes: list[LaneDepth]
 
 
@@ -340,19 +398,22 @@ def forget_stats() -> None:
 def _count() -> Stats:
     totals = counting.totals()
     by_status = {state.value: totals.by_status[state] for state in State}
-    return Stats(mongodb.now(), sum(by_status.values()), by_status, _lane_depths(totals.pending))
+    lanes = _lane_depths(totals.pending)
+    return Stats(mongodb.now(), sum(by_status.values()), by_status, totals.by_queue, lanes)
 
 
 def _lane_depths(pending: Mapping[Lane, int]) -> list[LaneDepth]:
     """Every lane of every known queue, in the order in which each queue is served."""
     paused = repository.queues()
     names = sorted({*paused, *(lane.queue for lane in pending)})
+    oldest = repository.oldest(list(pending))
     return [
         LaneDepth(
             lane,
             pending.get(lane, 0),
-            repository.oldest(lane) if lane in pending else None,
+            oldest[lane][1] if lane in oldest else None,
             paused.get(lane.queue, False),
+            oldest[lane][0] if lane in oldest else None,
         )
         for queue in names
         for lane in (Lane(queue, priority) for priority in PRIORITIES)
@@ -384,10 +445,11 @@ def minutes(count: int = 60, *, queue: str = "", type: str = "") -> list[Minute]
     for at, counts in counting.minutes(since, queue=queue, type=type):
         if at in found:
             found[at].update(counts)
-    return [_as_minute(at, counts) for at, counts in found.items()]
+    return [as_minute(at, counts) for at, counts in found.items()]
 
 
-def _as_minute(at: datetime, counts: Mapping[str, int]) -> Minute:
+def as_minute(at: datetime, counts: Mapping[str, int]) -> Minute:
+    """Return the counts of a minute, each at its place."""
     outcomes = {name: counts.get(f"{name}.jobs", 0) for name in OUTCOMES}
     ran = Counter[int]()
     for name in OUTCOMES:
@@ -401,57 +463,6 @@ def _buckets(counts: Mapping[str, int], prefix: str) -> dict[int, int]:
         for name, number in counts.items()
         if name.startswith(prefix)
     }
-
-
-# --- dead letters -----------------------------------------------------------------------------
-
-
-@dataclass(frozen=True)
-class DeadGroup:
-    """Dead letters of one type and queue that failed last with the same kind of error."""
-
-    type: str
-    queue: str
-    error_type: str
-    count: int
-    newest_at: datetime | None  # when the last of them died
-    newest_error: str
-
-
-def dead_groups(queues: Collection[str] | None = None) -> list[DeadGroup]:
-    """Return the dead letters by type, queue and kind of error: the largest groups, at most 200."""
-    dead: dict[str, Any] = {"status": State.DEAD.value}
-    if queues is not None:
-        dead["queue"] = {"$in": list(queues)}
-    last = {"$last": "$attempts.error_type"}
-    newest = {
-        "$top": {"output": ["$finished_at", "$error"], "sortBy": {"finished_at": NEWEST_FIRST}}
-    }
-    group = {
-        "_id": {"type": "$type", "queue": "$queue", "error_type": last},
-        "count": {"$sum": 1},
-        "newest": newest,
-    }
-    order = {"count": NEWEST_FIRST, "_id": OLDEST_FIRST}
-    pipeline: list[dict[str, Any]] = [
-        {"$match": dead},
-        {"$group": group},
-        {"$sort": order},
-        {"$limit": MAX_PAGE_SIZE},
-    ]
-    with store_errors():
-        rows = list(collection("jobs").aggregate(pipeline, maxTimeMS=QUERY_MILLISECONDS))
-    return [
-        DeadGroup(
-            row["_id"]["type"],
-            row["_id"]["queue"],
-            row["_id"].get("error_type") or "",
-            row["count"],
-            row["newest"][0],
-            row["newest"][1] or "",
-        )
-        for row in rows
-    ]
 
 
 # --- bulk operations --------------------------------------------------------------------------
@@ -530,8 +541,20 @@ def worker_names(ids: Sequence[ObjectId]) -> dict[ObjectId, str]:
 
 
 def queues() -> list[Queue]:
-    """Return every known queue."""
-    return list(Queue.objects.all())
+    """Return every known queue, by name; a pause that has run out is none."""
+    return _queues({})
+
+
+@repeated
+def _queues(selection: Document) -> list[Queue]:
+    order = {"_id": OLDEST_FIRST}
+    pipeline = [{"$match": selection}, {"$set": repository.PAUSE_NOW}, {"$sort": order}]
+    return list(Queue.objects.raw_aggregate(pipeline))
+
+
+def saved_views(user: User) -> list[SavedView]:
+    """Return the queries that a person keeps, by name."""
+    return list(SavedView.objects.filter(user=user))
 
 
 def tokens(*, limit: int = 200) -> list[ApiToken]:
@@ -654,7 +677,7 @@ def failures(since: datetime, until: datetime, limit: int = 100) -> list[Failure
     """Return the failed jobs created in [since, until), the newest first."""
     failed = Job.objects.filter(
         status__in=[State.DEAD.value, State.RETRYING.value],
-        id__gte=_id_near(since, -SLACK),
+        id__gte=id_near(since, -SLACK),
         created_at__gte=since,
         created_at__lt=until,
     )
@@ -671,7 +694,7 @@ def failures(since: datetime, until: datetime, limit: int = 100) -> list[Failure
 
 
 def _created(since: datetime, until: datetime) -> Mapping[str, Any]:
-    return {"$and": _created_between(since, until)}
+    return {"$and": created_between(since, until)}
 
 
 def job_type(name: str) -> registry.JobType[..., Any]:
@@ -684,10 +707,10 @@ def job_type(name: str) -> registry.JobType[..., Any]:
 
 def queue(name: str) -> Queue:
     """Return a known queue. Raises `NotFound`."""
-    found: Queue | None = Queue.objects.filter(name=name).first()
-    if found is None:
+    found = _queues({"_id": name})
+    if not found:
         raise NotFound(f"There is no queue {name!r}.")
-    return found
+    return found[0]
 
 
 def job_types() -> Sequence[registry.JobType[..., Any]]:

@@ -8,7 +8,7 @@ payloads have its errors already.
 import math
 from collections import Counter
 from collections.abc import Mapping
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Annotated, Any, Literal, TypeVar
 
 from bson import ObjectId
@@ -22,16 +22,17 @@ from pydantic import (
     ValidationError,
     WithJsonSchema,
     field_validator,
+    model_validator,
 )
 
 from jobs.errors import FieldError, InvalidRequest
+from jobs.query import LONGEST as QUERY_LONGEST
 from jobs.registry import PRIORITIES, JobType, Priority
 from jobs.requests import Request
 from jobs.selectors import (
     MAX_PAGE_SIZE,
     PAGE_SIZE,
     AuditFilter,
-    DeadGroup,
     JobFilter,
     Minute,
     Order,
@@ -39,11 +40,16 @@ from jobs.selectors import (
     WorkerView,
 )
 from jobs.states import Action
+from jobs.system import System
 from jobs.tallies import quantile
 from jobs.why import Why
 
 M = TypeVar("M", bound="Strict")
 MAX_MINUTES = 1440
+MAX_PAUSE_SECONDS = 366 * 86400
+IN_THE_LANGUAGE = (
+    'Terms that must all hold, such as `state:dead -tag:bulk age:>1h args.to:"*@x.com"`.'
+)
 
 
 class Strict(BaseModel):
@@ -138,6 +144,26 @@ class NothingRequest(Strict):
     """An empty body, or an empty object."""
 
 
+class PauseRequest(Strict):
+    """Why a queue is paused, and until when: for so many seconds, or until a time."""
+
+    reason: str = Field("", max_length=200, description="What others should know of it.")
+    seconds: float | None = Field(
+        None, gt=0, le=MAX_PAUSE_SECONDS, description="It resumes by itself after so long."
+    )
+    until: ZonedMoment | None = Field(None, description="It resumes by itself then.")
+
+    @model_validator(mode="after")
+    def _one_end(self) -> "PauseRequest":
+        if self.seconds is not None and self.until is not None:
+            raise ValueError("use seconds or until, not both")
+        return self
+
+    def ends_at(self, now: datetime) -> datetime | None:
+        """Return when it resumes by itself; `None`: when somebody resumes it."""
+        return self.until if self.seconds is None else now + timedelta(seconds=self.seconds)
+
+
 class Selection(Strict):
     """Which dead letters; nothing means all."""
 
@@ -157,6 +183,7 @@ class Filter(Strict):
     worker: str = Field("", description="Who holds the job, or held it last.")
     created_after: ZonedMoment | None = None
     created_before: ZonedMoment | None = None
+    query: str = Field("", max_length=QUERY_LONGEST, description=IN_THE_LANGUAGE)
 
     def chosen(self) -> JobFilter:
         """Return it as the services take it."""
@@ -266,11 +293,12 @@ class JobsQuery(Query):
     worker: str = Field("", description="Jobs that this worker holds or held last.")
     created_after: ZonedMoment | None = Field(None, description="Jobs created then or later.")
     created_before: ZonedMoment | None = Field(None, description="Jobs created before then.")
+    query: str = Field("", max_length=QUERY_LONGEST, description=IN_THE_LANGUAGE)
     sort: Order = Field("newest", description="Which come first: `newest` or `oldest`.")
 
     def chosen(self) -> JobFilter:
         """Return them as the selectors take them."""
-        return JobFilter(**{name: getattr(self, name) for name in JobFilter.__dataclass_fields__})
+        return JobFilter(**{name: getattr(self, name) for name in Filter.model_fields}, q=self.q)
 
 
 Q = TypeVar("Q", bound=BaseModel)
@@ -340,6 +368,14 @@ class JobSummary(Shape):
     finished_at: datetime | None
     expire_at: datetime | None
     error: str | None
+
+
+class ExportShape(JobSummary):
+    """A job in an export; what is secret is masked."""
+
+    worker: Id | None
+    payload: Json
+    result: Json
 
 
 class JobShape(JobSummary):
@@ -413,6 +449,10 @@ class JobPage(Shape):
 
     results: list[JobSummary]
     next: str | None
+    searched_to: datetime | None = Field(
+        description="Not null: the page is short because the search stopped at jobs of that time; "
+        "`next` goes on from there."
+    )
 
 
 class BulkShape(Shape):
@@ -427,6 +467,7 @@ class PreviewShape(Shape):
     action: str
     count: int
     by_status: dict[str, int]
+    by_type: dict[str, int]
     sample: list[JobSummary]
     token: str
     expires_at: datetime
@@ -493,25 +534,34 @@ class RequeuedShape(Shape):
     state: str
 
 
-class DeadGroupShape(Shape):
-    """Dead letters of one type and queue whose last attempts failed with the same kind of error."""
+class GroupNoteShape(Shape):
+    """What somebody wrote down about a group of dead letters."""
 
+    text: str
+    actor: str
+    at: datetime
+
+
+class DeadGroupShape(Shape):
+    """Dead letters of one type that failed last with the same error, but for what varies in it."""
+
+    fingerprint: str
     type: str
-    queue: str
     error_type: str
     count: int
+    queues: dict[str, int]
+    first_at: datetime | None
     newest_at: datetime | None
     newest_error: str
+    hours: list[int] = Field(description="Deaths in each of the last 24 hours, the last one last.")
+    note: GroupNoteShape | None
 
 
 class DeadGroupList(Shape):
-    """The largest groups of dead letters."""
+    """The largest groups of dead letters; if not `complete`, of the newest 10,000."""
 
     results: list[DeadGroupShape]
-
-    @classmethod
-    def of(cls, groups: list[DeadGroup]) -> "DeadGroupList":
-        return cls.model_validate({"results": groups})
+    complete: bool
 
 
 class LaneShape(Shape):
@@ -601,11 +651,13 @@ class MinutesShape(Shape):
 
 
 class QueueShape(Shape):
-    """A queue; `paused_at` is null while its jobs are handed out."""
+    """A queue; all of `paused_…` is null while its jobs are handed out."""
 
     name: str
     paused_at: datetime | None
     paused_by: str | None
+    paused_reason: str | None
+    paused_until: datetime | None = Field(description="Null: until somebody resumes it.")
 
 
 class WorkerShape(Shape):
@@ -644,6 +696,88 @@ class WorkerShape(Shape):
             "running": [job.id for job in view.running],
         }
         return cls.model_validate(facts | known)
+
+
+class StoreShape(Shape):
+    """MongoDB or Redis; sizes in bytes, null where it does not say."""
+
+    name: str
+    up: bool
+    down_since: datetime | None
+    version: str
+    round_trip_ms: float | None
+    memory: int | None
+    memory_limit: int | None
+    stored: int | None
+    connections: int | None
+    error: str
+
+
+class DriftShape(Shape):
+    """The totals that are shown, against how many jobs MongoDB says it stores.
+
+    `examined_at`: when `manage.py audit` last compared every job; null: never. `wrong`: by check.
+    """
+
+    counted: int
+    stored: int
+    difference: int
+    examined_at: datetime | None
+    examined: int
+    wrong: dict[str, int]
+
+
+class ChoreShape(Shape):
+    """Something that a steward does again and again."""
+
+    name: str
+    ran_at: datetime
+    failing: bool
+    late: bool
+
+
+class StewardShape(Shape):
+    """A steward, as it said itself last; the leading one works for all."""
+
+    id: str
+    host: str
+    pid: int
+    leading: bool
+    live: bool
+    at: datetime
+    chores: list[ChoreShape]
+
+
+class WorkerVersionShape(Shape):
+    """How many live workers run a version; `same`: the web process runs it too."""
+
+    version: str
+    workers: int
+    same: bool
+
+
+class SettingShape(Shape):
+    """A setting, and what it means."""
+
+    name: str
+    value: str
+    means: str
+
+
+class SystemShape(Shape):
+    """How the system itself is."""
+
+    stores: list[StoreShape]
+    drift: DriftShape
+    stewards: list[StewardShape]
+    version: str
+    packages: dict[str, str]
+    worker_versions: list[WorkerVersionShape]
+    settings: list[SettingShape]
+
+    @classmethod
+    def of(cls, system: System) -> "SystemShape":
+        return cls.model_validate(system)
 
 
 class TypeShape(Shape):

@@ -3,7 +3,7 @@
 import random
 import time
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import cache
@@ -19,11 +19,13 @@ from pydantic_core import to_jsonable_python
 from redis import Redis
 
 from jobs import (
+    accounts,
     audit,
     backoff,
     counting,
     idempotency,
     lanes,
+    letters,
     logins,
     mongodb,
     operations,
@@ -31,6 +33,8 @@ from jobs import (
     registry,
     repository,
     roles,
+    samples,
+    search,
     secrets,
     selectors,
     tokens,
@@ -47,7 +51,8 @@ from jobs.errors import (
     StoreDown,
     Unstorable,
 )
-from jobs.models import Job
+from jobs.models import GroupNote, Job, SavedView
+from jobs.query import parse
 from jobs.registry import Lane, Options
 from jobs.requests import Request, new_jobs
 from jobs.selectors import JobFilter
@@ -62,6 +67,10 @@ PROMOTE_BATCH = 1_000
 FROZEN_MOST = 500_000  # jobs in one operation: some 10 MB and seconds to preview
 AT_ONCE_SECONDS = 2.0
 SAMPLE = 10  # jobs that a preview shows
+TYPED_ABOVE = 1_000  # jobs in an operation whose number a person has to type
+EXPORTED_MOST = 100_000  # jobs in one export
+SAVED_VIEWS_MOST = 30  # of one person
+NOTE_MOST = 1_000  # characters
 TOKEN_SALT = "operation"  # noqa: S105 - tells our signatures apart
 COUNTED_SECONDS = 2.0  # within which the end of a job is nearly always counted
 COUNT_BATCH = 200  # jobs locked at once: for tens of milliseconds
@@ -384,11 +393,23 @@ def reveal(id: str, *, actor: str) -> None:
     audit.record(actor, "reveal", id)
 
 
-def pause(queue: str, *, actor: str) -> None:
-    """Stop handing out a queue's jobs within a second or so; what runs goes on. `NotFound`."""
-    if not repository.pause(queue, actor):
+def pause(queue: str, *, actor: str, reason: str = "", until: datetime | None = None) -> None:
+    """Stop handing out a queue's jobs within a second or so; what runs goes on.
+
+    It ends by itself at `until`, by MongoDB's clock; `None`: when somebody resumes it. Of a queue
+    that is paused it changes who, why and until when. Raises `NotFound`, `InvalidRequest`.
+    """
+    if until is not None and until <= mongodb.now():
+        raise InvalidRequest(FieldError("until", "This time is over: use one to come."))
+    if not repository.pause(queue, actor, reason or None, until):
         raise NotFound(f"There is no queue {queue!r}.")
-    audit.record(actor, "pause", queue, after={"paused": True})
+    audit.record(
+        actor,
+        "pause",
+        queue,
+        detail=reason,
+        after={"paused": True, "until": until and until.isoformat(timespec="seconds")},
+    )
 
 
 def resume(queue: str, *, actor: str) -> None:
@@ -408,6 +429,7 @@ class Preview:
     action: str
     count: int
     by_status: dict[str, int]
+    by_type: dict[str, int]
     sample: list[Job]
     token: str
     expires_at: datetime
@@ -419,32 +441,45 @@ def preview(
     *,
     actor: str,
     queues: Sequence[str] | None = None,
+    reveal: bool = False,
 ) -> Preview:
     """Write down which jobs an action would move now, of these queues, or with `None` of all.
 
     No job is touched. The token is good for an hour, for this actor alone. Raises `InvalidRequest`
-    for a filter that cannot be, or that finds more than `FROZEN_MOST` jobs.
+    for a filter that cannot be, or that finds more than `FROZEN_MOST` jobs. `reveal`: as in
+    `selectors.jobs`.
     """
     if chosen.status and chosen.status not in ALLOWED[action]:
         allowed = ", ".join(ALLOWED[action])
         raise InvalidRequest(FieldError("status", f"To {action} is possible from: {allowed}."))
     legal = {"status": {"$in": list(ALLOWED[action])}}
-    matching = {"$and": [selectors.selection(chosen, queues), legal]}
+    matching = {"$and": [selectors.selection(chosen, queues, reveal=reveal), legal]}
     found = operations.read_matching(matching, FROZEN_MOST + 1, selectors.QUERY_MILLISECONDS)
     if len(found) > FROZEN_MOST:
         fault = f"More than {FROZEN_MOST:,} jobs match. Narrow it, for example by created_before."
         raise InvalidRequest(FieldError("filter", fault))
-    named = to_jsonable_python({name: value for name, value in vars(chosen).items() if value})
     scope = {} if queues is None else {"queues": list(queues)}
-    frozen = operations.freeze(action, {**named, **scope}, actor, found)
+    frozen = operations.freeze(action, {**_said_of(chosen), **scope}, actor, found)
     return Preview(
         action,
         len(found),
         dict(Counter(str(job["status"]) for job in found)),
+        dict(Counter(str(job.get("type")) for job in found).most_common()),
         selectors.jobs_named([job["_id"] for job in found[: -SAMPLE - 1 : -1]]),
         signing.dumps({"operation": str(frozen["_id"]), "actor": actor}, salt=TOKEN_SALT),
         frozen["expire_at"],
     )
+
+
+def _said_of(chosen: JobFilter) -> dict[str, Any]:
+    """Return what a filter asks for as everybody may read it."""
+    named = {name: value for name, value in vars(chosen).items() if value}
+    if "query" in named:
+        named["query"] = search.masked(chosen.query)
+    if named.pop("ids", None):
+        named["ticked"] = len(chosen.ids)
+    said: dict[str, Any] = to_jsonable_python(named)
+    return said
 
 
 @dataclass(frozen=True)
@@ -453,6 +488,7 @@ class Frozen:
 
     id: ObjectId
     action: str
+    total: int
 
 
 def read_token(token: str, *, actor: str) -> Frozen:
@@ -470,7 +506,15 @@ def read_token(token: str, *, actor: str) -> Frozen:
     found = operations.find(ObjectId(named["operation"]))
     if found is None:
         raise InvalidRequest(FieldError("token", "Preview again: the frozen set is deleted."))
-    return Frozen(found["_id"], found["action"])
+    return Frozen(found["_id"], found["action"], found["total"])
+
+
+def confirm(frozen: Frozen, typed: str) -> None:
+    """Have a person who is about to touch many jobs say how many. Raises `InvalidRequest`."""
+    said = typed.replace(",", "").strip()
+    if frozen.total > TYPED_ABOVE and said != str(frozen.total):
+        fault = f"Type how many jobs to {frozen.action}: {frozen.total:,}. Nothing was started."
+        raise InvalidRequest(FieldError("count", fault))
 
 
 @dataclass(frozen=True)
@@ -570,6 +614,63 @@ def _operate(id: ObjectId) -> int:
     return len(jobs)
 
 
+# --- what people keep and take with them ------------------------------------------------------
+
+
+def save_view(user: User, name: str, query: str) -> None:
+    """Keep a query for `user` under a name; the one it named before is replaced.
+
+    Raises `InvalidRequest` for an empty name, a query that cannot be, or more than
+    `SAVED_VIEWS_MOST`.
+    """
+    name = name.strip()
+    if not 0 < len(name) <= 60 or not name.isprintable():
+        raise InvalidRequest(FieldError("name", "Use 1 to 60 characters."))
+    if not parse(query):
+        raise InvalidRequest(FieldError("query", "Search for something first, then save it."))
+    views = SavedView.objects.filter(user=user)
+    if views.exclude(name=name).count() >= SAVED_VIEWS_MOST:
+        fault = f"You have {SAVED_VIEWS_MOST} saved views: delete one first."
+        raise InvalidRequest(FieldError("name", fault))
+    SavedView.objects.update_or_create(user=user, name=name, defaults={"query": query})
+
+
+def delete_view(user: User, id: str) -> str:
+    """Forget a query that `user` kept, and return its name. Raises `NotFound`."""
+    view = SavedView.objects.filter(user=user, pk=selectors.read_id(id, "A view")).first()
+    if view is None:
+        raise NotFound(f"There is no saved view {id} of yours.")
+    view.delete()
+    return str(view)
+
+
+def note_group(alike: str, text: str, *, actor: str) -> None:
+    """Write down something about dead letters that are alike; nothing: delete what is there.
+
+    Raises `NotFound`, `InvalidRequest` for a text that is too long.
+    """
+    text = text.strip()
+    if len(text) > NOTE_MOST:
+        raise InvalidRequest(FieldError("note", f"Use at most {NOTE_MOST:,} characters."))
+    letters.dead_group(alike)
+    if text:
+        kept = {"text": text, "actor": actor, "at": mongodb.now()}
+        GroupNote.objects.update_or_create(fingerprint=alike, defaults=kept)
+    else:
+        GroupNote.objects.filter(fingerprint=alike).delete()
+    audit.record(actor, "note", alike, detail=text or "deleted")
+
+
+def export_jobs(chosen: JobFilter, form: str, *, actor: str, reveal: bool = False) -> Iterator[Job]:
+    """Return the newest jobs that match, at most `EXPORTED_MOST`, masked; the audit says who did.
+
+    Raises `InvalidRequest`. `reveal`: secret payload fields may be searched; they stay masked.
+    """
+    selectors.selection(chosen, reveal=reveal)
+    audit.record(actor, "export", "jobs", detail=f"{form}: {_said_of(chosen) or 'all'}")
+    return selectors.every_job(chosen, EXPORTED_MOST, reveal=reveal)
+
+
 # --- of one job or queue ----------------------------------------------------------------------
 
 
@@ -623,6 +724,23 @@ def unlock(name: str, *, actor: str) -> int:
     return forgotten
 
 
+def give_role(id: str, role: str, *, actor: str) -> str:
+    """Make `role` the only role of a user: see `accounts.give_role`."""
+    return accounts.give_role(id, role, actor=actor)
+
+
+def set_active(id: str, active: bool, *, actor: str) -> str:
+    """Let a user in again, or out everywhere at once: see `accounts.set_active`."""
+    return accounts.set_active(id, active, actor=actor)
+
+
+def unlock_user(id: str, *, actor: str) -> str:
+    """Forget the failed logins of a user; return their name. Raises `NotFound`."""
+    name = accounts.name_of(id)
+    unlock(name, actor=actor)
+    return name
+
+
 def _new_program(name: str) -> User:
     user = User(username=name)
     user.set_unusable_password()
@@ -663,6 +781,15 @@ def rotate_payload_keys() -> Rotated:
 # --- what the steward does --------------------------------------------------------------------
 
 
+def due_in() -> float | None:
+    """Return the seconds until the next waiting job is due, negative once it is.
+
+    `None`: none waits.
+    """
+    due = repository.next_due()
+    return None if due is None else (due - mongodb.now()).total_seconds()
+
+
 def promote() -> int:
     """Put what is due into its lane; return how many jobs that were."""
     due = repository.promote(PROMOTE_BATCH)
@@ -685,6 +812,11 @@ def abort_abandoned() -> int:
     if aborted:
         log.warning("transactions.aborted", transactions=aborted)
     return aborted
+
+
+def sample() -> bool:
+    """Write down how many jobs there are; `False`: this minute's numbers are written down."""
+    return samples.take()
 
 
 def recount() -> int:
@@ -879,6 +1011,18 @@ def is_leader(supervisor: ObjectId, within_seconds: float) -> bool:
     """
     live = repository.live_supervisors(within_seconds)
     return not live or live[0] == supervisor
+
+
+def queues_paused() -> dict[str, bool]:
+    """Return every known queue, and whether its jobs are not handed out."""
+    return repository.queues()
+
+
+def report_steward(
+    supervisor: ObjectId, ages: Mapping[str, Mapping[str, Any]], **facts: Any
+) -> None:
+    """Write down for the operators how a steward is: see `repository.report_steward`."""
+    repository.report_steward(supervisor, facts, {name: dict(age) for name, age in ages.items()})
 
 
 def paused_queues() -> set[str]:

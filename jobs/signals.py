@@ -1,16 +1,16 @@
-"""What Django tells about people, written into the audit: logins, logouts, changes in the admin."""
+"""What Django tells about people: logins, logouts, changes in the admin go into the audit."""
 
 from typing import Any
 
 import structlog
 from django.contrib.admin.models import ADDITION, CHANGE, LogEntry
-from django.contrib.auth.models import User
+from django.contrib.auth.models import Group, User
 from django.contrib.auth.signals import user_logged_in, user_logged_out, user_login_failed
-from django.db.models.signals import post_save
+from django.db.models.signals import m2m_changed, post_delete, post_save
 from django.dispatch import receiver
 from pymongo.errors import PyMongoError
 
-from jobs import audit
+from jobs import audit, people
 from jobs.errors import StoreDown
 
 log = structlog.get_logger(__name__)
@@ -55,3 +55,19 @@ def changed_in_admin(sender: Any, instance: LogEntry, **_: Any) -> None:
 
 def _write(actor: str, action: str, target: str, detail: str = "") -> None:
     audit.record(actor, action, target, detail=detail)
+
+
+@receiver([post_save, post_delete], sender=User)
+@receiver([post_save, post_delete], sender=Group)
+def person_changed(sender: Any, update_fields: Any = None, **_: Any) -> None:
+    """Have everybody asked for anew; that somebody logs in changes nobody."""
+    if update_fields != frozenset({"last_login"}):
+        people.changed()
+
+
+@receiver(m2m_changed, sender=User.groups.through)
+@receiver(m2m_changed, sender=User.user_permissions.through)
+@receiver(m2m_changed, sender=Group.permissions.through)
+def rights_changed(sender: Any, action: str, **_: Any) -> None:
+    if action.startswith("post_"):
+        people.changed()

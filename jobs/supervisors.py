@@ -4,10 +4,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from jobs import selectors, services
+from jobs import selectors, services, versions
 from jobs.models import Job, Worker
 from jobs.selectors import WorkerView
-from jobs.version import version
 
 
 @dataclass(frozen=True)
@@ -38,7 +37,7 @@ class Supervisor:
     @property
     def is_skewed(self) -> bool:
         """Whether it runs another version than this process."""
-        return self.first.version != version()
+        return self.first.version != versions.own()
 
     @property
     def slots(self) -> int:

@@ -3,7 +3,8 @@
 Each transaction that moves jobs says here by how many, so the counts are exact whatever dies, and
 reading them costs the same with ten jobs as with ten million. A *total* counts the jobs of a lane
 by state. A *minute* counts the jobs accepted and the executions ended, with histograms of how long
-they waited and ran: of one queue and job type, of a queue, and of all.
+they waited and ran: of one queue and job type, of a queue, and of all. That of all also counts each
+error, by job type and exception.
 
 Two transactions that write one document get in each other's way: each is kept in `STRIPES` parts.
 """
@@ -35,6 +36,9 @@ NAMES: Final = {
 
 # A claim and its return change no total: what is running is few, and counted in its index.
 CLAIMABLE: Final = "claimable"
+
+ERRORS: Final = "errors"
+DOT: Final = "\N{ONE DOT LEADER}"  # for a dot within the name of an error
 COLUMN: Final[dict[str, str]] = {
     state: CLAIMABLE if state in (State.PENDING, State.RUNNING) else state.value for state in State
 }
@@ -84,10 +88,11 @@ class Changes:
         at: datetime | None = None,
         waited: float | None = None,
         ran: float | None = None,
+        error_type: str = "",
     ) -> None:
         """Count an execution that ended at that time; `None`: now.
 
-        With the milliseconds that it waited and ran; `None`: unknown.
+        With the milliseconds that it waited and ran; `None`: unknown. `error_type`: of a failure.
         """
         if outcome not in NAMES:
             return  # of a newer version beside this one
@@ -99,6 +104,8 @@ class Changes:
         if ran is not None:
             counts[ran_in[bucket(ran)]] += 1
             counts[ran_ms] += round(ran)
+        if error_type:
+            self._minutes[at and minute_of(at), ALL, ALL][error_name(type, error_type)] += 1
 
     def add(self, other: "Changes") -> None:
         """Take in what another part of the same transaction changes."""
@@ -138,9 +145,20 @@ class Changes:
     def _rolled_up(self, now: datetime) -> dict[tuple[datetime, str, str], Counter[str]]:
         rolled: dict[tuple[datetime, str, str], Counter[str]] = defaultdict(Counter)
         for (minute, queue, type), counts in self._minutes.items():
-            for name in ((queue, type), (queue, ALL), (ALL, ALL)):
+            for name in dict.fromkeys([(queue, type), (queue, ALL), (ALL, ALL)]):
                 rolled[minute or now, *name].update(counts)
         return rolled
+
+
+def error_name(type: str, error_type: str) -> str:
+    """Return what counts a kind of error in a minute. A dot in a name would stand for a level."""
+    return f"{ERRORS}." + f"{type}:{error_type}".replace(".", DOT)
+
+
+def error_of(name: str) -> tuple[str, str]:
+    """Return job type and exception of a name that `error_name` made."""
+    type, _, error_type = name.removeprefix(f"{ERRORS}.").replace(DOT, ".").partition(":")
+    return type, error_type
 
 
 def minute_of(at: datetime) -> datetime:

@@ -22,10 +22,9 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
-from jobs import clients, selectors
+from jobs import clients, selectors, versions
 from jobs.models import Job
 from jobs.roles import Right
-from jobs.version import version
 
 log = structlog.get_logger(__name__)
 PING_SECONDS = 1.5
@@ -122,7 +121,9 @@ class QueueCollector(Collector):
         )
         refused.add_metric([], selectors.refused_ends())
         yield refused
-        yield _gauge("build_info", "1, labelled with the version.", ["version"], [(version(), 1)])
+        yield _gauge(
+            "build_info", "1, labelled with the version.", ["version"], [(versions.own(), 1)]
+        )
 
 
 def _gauge(name: str, text: str, labels: list[str], rows: Any) -> Metric:

@@ -2,6 +2,7 @@
 
 import logging
 import os
+import re
 import secrets
 from datetime import timedelta
 from pathlib import Path
@@ -46,6 +47,27 @@ def env_text(name: str, default: str = "") -> str:
 
 def env_list(name: str, default: str) -> list[str]:
     return [item.strip() for item in env_text(name, default).split(",") if item.strip()]
+
+
+def env_targets(name: str) -> dict[str, dict[str, float]]:
+    """Seconds by queue and priority, "" for all: `mail=300/high=5` is 5 s for mail/high."""
+    targets: dict[str, dict[str, float]] = {}
+    for item in env_list(name, ""):
+        queue, _, given = item.partition("=")
+        by_priority = re.fullmatch(r"([\d.]+)((?:/(?:high|medium|low)=[\d.]+)*)", given)
+        try:
+            if not queue or not by_priority:
+                raise ValueError
+            pairs = [pair.split("=") for pair in by_priority[2].split("/")[1:]]
+            targets[queue] = {"": float(by_priority[1])} | {of: float(to) for of, to in pairs}
+            if min(targets[queue].values()) <= 0:
+                raise ValueError
+        except ValueError:
+            example = "default=60,mail=300/high=5"
+            raise ImproperlyConfigured(
+                f"{name}: {item!r} is no target. Use seconds, for example {example}."
+            ) from None
+    return targets
 
 
 def env_level(name: str, default: str) -> str:
@@ -175,6 +197,7 @@ SECRET_NAMES = env_list(
 PAYLOAD_KEYS = env_list("PAYLOAD_KEYS", "")
 BULK_MAX_JOBS = 10_000
 BULK_MAX_BYTES = 32 * 1024 * 1024
+QUEUE_TARGETS = env_targets("QUEUE_TARGETS")
 DEMO_JOBS = env_bool("DEMO_JOBS", of_running("DEMO_JOBS", "0") == "1")
 
 JOB_LINKS = env_text("JOB_LINKS")
@@ -188,6 +211,7 @@ WORKER_GRACE_SECONDS = env_number("WORKER_GRACE_SECONDS", 25)
 SECRET_KEY = secret_key()
 CSRF_TRUSTED_ORIGINS = env_list("CSRF_TRUSTED_ORIGINS", "")
 READ_ONLY = env_bool("READ_ONLY", False)
+ENVIRONMENT = env_text("ENVIRONMENT")
 
 INSTALLED_APPS = [
     "taskqueue.apps.MongoAdminConfig",
@@ -216,7 +240,7 @@ MIDDLEWARE = [
     "django.contrib.sessions.middleware.SessionMiddleware",
     "django.middleware.common.CommonMiddleware",
     "django.middleware.csrf.CsrfViewMiddleware",
-    "django.contrib.auth.middleware.AuthenticationMiddleware",
+    "jobs.middleware.PeopleMiddleware",
     "django.contrib.messages.middleware.MessageMiddleware",
     "jobs.middleware.SessionAgeMiddleware",
     "jobs.middleware.ReadOnlyMiddleware",
@@ -237,7 +261,7 @@ TEMPLATES = [
                 "django.template.context_processors.request",
                 "django.contrib.auth.context_processors.auth",
                 "django.contrib.messages.context_processors.messages",
-                "jobs.middleware.read_only",
+                "jobs.middleware.site",
             ],
         },
     }

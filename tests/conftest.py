@@ -24,7 +24,7 @@ from django.contrib.contenttypes.models import ContentType
 from django.contrib.sessions.models import Session
 from django.db import connection, connections
 
-from jobs import audit, clients, counting, selectors, services
+from jobs import audit, clients, counting, outages, selectors, series, services
 from taskqueue import embedded
 
 _running = ExitStack()
@@ -112,6 +112,8 @@ def stores(database: str) -> Iterator[str]:
         connection.database[collection].delete_many({})
     services._know_queue.cache_clear()
     selectors.forget_stats()
+    series.forget()
+    outages.forget()
     audit.refusals.forget()
     yield database
     redis = clients.redis()

@@ -5,6 +5,7 @@ import os
 import random
 import select
 import signal
+import socket
 import time
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -28,17 +29,21 @@ SPARE = 10  # times less often others do the leader's chores: it may be cut off 
 JUMP_SECONDS = 2.0  # by how much MongoDB's clock may disagree with ours about a heartbeat's time
 REPAIR_SECONDS = 1.0
 OPERATE_SECONDS = 0.1  # between two batches of bulk operations: everybody else comes first
-OPERATE_IDLE_SECONDS = 0.5  # between two looks for one, while none moves a job
+OPERATE_IDLE_SECONDS = 1.0  # between two looks for one, while none moves a job
 PROMOTE_SECONDS = 0.2
+PROMOTE_IDLE_SECONDS = 1.0  # until the next look, while nothing is due sooner than that
 PROMOTE_PASS_SECONDS = 2.0
 COUNT_SECONDS = 2.0
 EXPIRE_SECONDS = 1.0
+EXPIRE_IDLE_SECONDS = 5.0  # while nothing is old enough
 TIDY_PASS_SECONDS = 0.2  # of counting and of deleting, which can wait while promotion cannot
 ABORT_SECONDS = 3.0
 REAP_SECONDS = 5.0
-PAUSE_SECONDS = 1.0
+SAMPLE_SECONDS = 10.0  # between two looks whether this minute has its numbers
+QUEUES_SECONDS = 1.0
+REPORT_SECONDS = 5.0
 MOVED_ON_SECONDS = 1.0  # an execution younger than that is not asked about
-HEED_SECONDS = 0.5
+HEED_SECONDS = 2.0
 LAST_SECONDS = 5.0  # how long, when told to stop, it waits for a store to take the last reports
 
 
@@ -94,19 +99,24 @@ class Steward:
         self.vitals = Vitals(board)
         self.heeded: Asked | None = None
         self.beating = Chore("heartbeat", settings.WORKER_HEARTBEAT_SECONDS, self.heartbeat)
+        self.promoting = Chore("promote", PROMOTE_SECONDS, self.promote, for_all=True)
+        self.expiring = Chore("expire", EXPIRE_SECONDS, self.expire, for_all=True)
         self.operating = Chore("operate", OPERATE_IDLE_SECONDS, self.operate, for_all=True)
+        self.known: list[str] = []  # queues
         self.chores = (
             Chore("bury", 0.5, self.bury),
             self.beating,
-            Chore("pauses", PAUSE_SECONDS, self.read_pauses),
+            Chore("queues", QUEUES_SECONDS, self.read_queues),
             Chore("heed", HEED_SECONDS, self.heed),
+            Chore("report", REPORT_SECONDS, self.report),
             Chore("abort", ABORT_SECONDS, services.abort_abandoned, for_all=True),
-            Chore("promote", PROMOTE_SECONDS, self.promote, for_all=True),
+            self.promoting,
             Chore("count", COUNT_SECONDS, self.count, for_all=True),
-            Chore("expire", EXPIRE_SECONDS, self.expire, for_all=True),
+            self.expiring,
             self.operating,
             Chore("repair", REPAIR_SECONDS, self.repair, for_all=True),
             Chore("reap", REAP_SECONDS, self.reap, for_all=True),
+            Chore("sample", SAMPLE_SECONDS, services.sample, for_all=True),
             Chore("moved_on", MOVED_ON_SECONDS, self.tell_moved_on),
         )
 
@@ -172,9 +182,11 @@ class Steward:
         self.no_reaping_until = self.beat_at + settings.WORKER_LOST_SECONDS
         log.warning("steward.amnesty", silent_for=round(silent_for, 1))
 
-    def read_pauses(self) -> None:
-        """Tell the workers which queues are paused."""
-        self.board.set_paused(services.paused_queues())
+    def read_queues(self) -> None:
+        """Learn which queues there are, and tell the workers which of them are paused."""
+        paused = services.queues_paused()
+        self.known = list(paused)
+        self.board.set_paused({name for name in self.known if paused[name]})
 
     def heed(self) -> None:
         """Do what an operator asked of this `runworkers`, once, and say so with a heartbeat."""
@@ -188,6 +200,18 @@ class Steward:
         else:
             self.board.set_quiet(asked.what == "quiet")
             self.beating.ran_at = float("-inf")
+
+    def report(self) -> None:
+        """Say for the operators who leads, and when each chore ran last."""
+        now = time.monotonic()
+        ages = {
+            chore.name: {"seconds": now - chore.ran_at, "failing": chore.failing}
+            for chore in self.chores
+            if chore.ran_at > float("-inf")
+        }
+        services.report_steward(
+            self.supervisor, ages, host=socket.gethostname(), pid=os.getpid(), leading=self.leading
+        )
 
     def tell_moved_on(self) -> None:
         """Tell the workers which long executions go on for nothing: they no longer hold the job."""
@@ -207,8 +231,16 @@ class Steward:
                     yield Holding(boot, running.job, running.claim), (worker, slot)
 
     def promote(self) -> None:
-        """Make due jobs pending, all of them."""
-        self._until_none(services.promote, PROMOTE_PASS_SECONDS)
+        """Make due jobs pending, all of them, and look again when the next one is due.
+
+        One that is stored meanwhile with a shorter delay waits for `PROMOTE_IDLE_SECONDS` at most.
+        """
+        wait = services.due_in()
+        if wait is not None and wait <= 0:
+            self._until_none(services.promote, PROMOTE_PASS_SECONDS)
+            wait = 0.0
+        longest = PROMOTE_IDLE_SECONDS if wait is None else min(wait, PROMOTE_IDLE_SECONDS)
+        self.promoting.seconds = max(longest, PROMOTE_SECONDS)
 
     def count(self) -> None:
         """Take into the totals what is not in them yet."""
@@ -216,22 +248,27 @@ class Steward:
 
     def expire(self) -> None:
         """Delete the jobs that have been kept long enough."""
-        self._until_none(services.expire, TIDY_PASS_SECONDS)
+        deleted = self._until_none(services.expire, TIDY_PASS_SECONDS)
+        self.expiring.seconds = EXPIRE_SECONDS if deleted else EXPIRE_IDLE_SECONDS
 
     def operate(self) -> None:
         """Do the next batch of each bulk operation; look for one seldom, while none moves a job."""
         moved = services.operate()
         self.operating.seconds = OPERATE_SECONDS if moved else OPERATE_IDLE_SECONDS
 
-    def _until_none(self, act: Callable[[], int], seconds: float) -> None:
-        """Act until nothing is left to do; a herd in several goes, so that other chores go on."""
-        until = time.monotonic() + seconds
-        while act() and not self.stopping and time.monotonic() < until:
-            pass
+    def _until_none(self, act: Callable[[], int], seconds: float) -> int:
+        """Act until nothing is left to do; a herd in several goes, so that other chores go on.
+
+        Return for how many there was something to do.
+        """
+        until, done = time.monotonic() + seconds, 0
+        while (acted := act()) and not self.stopping and time.monotonic() < until:
+            done += acted
+        return done + acted
 
     def repair(self) -> None:
         """Put lost ids back into the lanes of every queue."""
-        for queue in services.known_queues():
+        for queue in self.known:
             services.repair(queue)
 
     def reap(self) -> None:

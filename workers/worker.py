@@ -17,12 +17,11 @@ import structlog
 from bson import ObjectId
 from redis.exceptions import RedisError
 
-from jobs import registry, services
+from jobs import registry, services, versions
 from jobs.claims import ClaimedJob
 from jobs.clients import blocking_redis
 from jobs.errors import StoreDown
 from jobs.states import State
-from jobs.version import version
 from workers import capture
 from workers.board import Board, Running
 from workers.execution import execute
@@ -210,7 +209,7 @@ class Worker:
             "supervisor_pid": os.getppid(),
             "types": [known.name for known in registry.all_types()],
             "concurrency": self.board.slots,
-            "version": version(),
+            "version": versions.own(),
         }
         while not self.stopping:
             try:

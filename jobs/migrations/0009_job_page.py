@@ -27,7 +27,7 @@ OF_WORKERS = {
 
 class Migration(migrations.Migration):
     dependencies = [
-        ("jobs", "0006_operations"),
+        ("jobs", "0008_search_and_groups"),
     ]
 
     operations = [

@@ -3,10 +3,12 @@
 import json
 from collections.abc import Mapping
 from datetime import UTC, datetime
+from functools import cache
 from typing import Any
 
 from django import template
 from django.http import QueryDict
+from django.template.loader import render_to_string
 
 from jobs.models import Attempt, Job
 from jobs.roles import CHANGING
@@ -36,6 +38,7 @@ OPERATION_ICONS = {
     "failed": "triangle-alert",
 }
 WORKER_ICONS = {"live": "radio", "quiet": "pause", "lost": "triangle-alert", "ended": "ban"}
+SHOWN = 60  # characters of a value in a list
 SECONDS = (("d", 86400), ("h", 3600), ("m", 60))
 
 
@@ -45,34 +48,43 @@ def may_change(rights: frozenset[str]) -> bool:
     return not CHANGING.isdisjoint(rights)
 
 
-@register.inclusion_tag("parts/icon.html")
-def icon(name: str) -> dict[str, str]:
+# Rendered once for each name: a list has hundreds of them, which took most of its time.
+
+
+@register.simple_tag
+@cache
+def icon(name: str) -> str:
     """A symbol of the sprite; the word next to it carries the meaning."""
-    return {"name": name}
+    return render_to_string("parts/icon.html", {"name": name})
 
 
-@register.inclusion_tag("parts/state.html")
-def state(name: str) -> dict[str, str]:
+@cache
+def _state(name: str, icon_name: str) -> str:
+    return render_to_string("parts/state.html", {"name": name, "icon_name": icon_name})
+
+
+@register.simple_tag
+def state(name: str) -> str:
     """A job's state: icon, colour and word."""
-    return {"name": name, "icon_name": STATE_ICONS.get(name, "info")}
+    return _state(name, STATE_ICONS.get(name, "info"))
 
 
-@register.inclusion_tag("parts/state.html")
-def outcome(name: str) -> dict[str, str]:
+@register.simple_tag
+def outcome(name: str) -> str:
     """How an attempt ended: icon, colour and word."""
-    return {"name": name, "icon_name": OUTCOME_ICONS.get(name, "info")}
+    return _state(name, OUTCOME_ICONS.get(name, "info"))
 
 
-@register.inclusion_tag("parts/state.html")
-def worker_state(name: str) -> dict[str, str]:
+@register.simple_tag
+def worker_state(name: str) -> str:
     """A worker's state: icon, colour and word."""
-    return {"name": name, "icon_name": WORKER_ICONS.get(name, "info")}
+    return _state(name, WORKER_ICONS.get(name, "info"))
 
 
-@register.inclusion_tag("parts/state.html")
-def operation_state(name: str) -> dict[str, str]:
+@register.simple_tag
+def operation_state(name: str) -> str:
     """Where a bulk operation is: icon, colour and word."""
-    return {"name": name, "icon_name": OPERATION_ICONS.get(name, "info")}
+    return _state(name, OPERATION_ICONS.get(name, "info"))
 
 
 @register.inclusion_tag("parts/when.html")
@@ -127,6 +139,33 @@ def size(number: int | None) -> str:
 
 
 @register.filter
+def span(seconds: float) -> str:
+    """A length of time that somebody chose: 2 m, 1 h 30 m."""
+    return _two_units(round(seconds)) if seconds >= 1 else f"{seconds * 1000:.0f} ms"
+
+
+@register.filter
+def about(seconds: float) -> str:
+    """A length of time that is an estimate."""
+    for unit, length in SECONDS:
+        if seconds >= 1.5 * length:
+            return f"{seconds / length:.0f} {unit}"
+    return "a minute" if seconds >= 30 else "half a minute"
+
+
+@register.filter
+def rate(value: float) -> str:
+    """A number in a minute, with a decimal where it is small."""
+    return f"{value:,.0f}" if value >= 10 or value == 0 else f"{value:.1f}"
+
+
+@register.filter
+def signed(value: int) -> str:
+    """A change, with its sign."""
+    return f"{value:+,}".replace("-", "\N{MINUS SIGN}") if value else "±0"
+
+
+@register.filter
 def first_line(text: str | None) -> str:
     return (text or "").strip().partition("\n")[0][:300]
 
@@ -134,6 +173,19 @@ def first_line(text: str | None) -> str:
 @register.filter
 def last_attempt(job: Job) -> Attempt | None:
     return job.attempts[-1] if job.attempts else None
+
+
+@register.filter
+def key_args(payload: object) -> list[tuple[str, str]]:
+    """The first two values of a payload that a list can show, cut short."""
+    fields = payload.items() if isinstance(payload, dict) else ()
+    plain = [(name, value) for name, value in fields if not isinstance(value, dict | list)]
+    return [(name, _short(value)) for name, value in plain[:2]]
+
+
+def _short(value: object) -> str:
+    text = value if isinstance(value, str) else json.dumps(value)
+    return text if len(text) <= SHOWN else f"{text[:SHOWN]}…"
 
 
 @register.filter

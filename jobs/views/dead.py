@@ -1,60 +1,105 @@
-"""Dead letters: the list, and their requeue in two steps."""
+"""Dead letters: by what they died of, and one by one."""
 
-from django.http import HttpResponse
-from django.shortcuts import redirect
+from dataclasses import dataclass
 
-from jobs import selectors, services
-from jobs.errors import FieldError, IllegalMove, InvalidRequest, NotFound
+from django.http import Http404, HttpResponse
+from django.shortcuts import resolve_url
+
+from jobs import letters, query, selectors, services
+from jobs.letters import DeadGroup
+from jobs.query import Term
 from jobs.selectors import JobFilter
 from jobs.states import State
-from jobs.views.door import Request, act, page, shell
-from jobs.views.jobs import listed
+from jobs.views.door import Request, act, live, page
+from jobs.views.job_list import actions, listed
+
+LETTER = {"attempts": selectors.LAST_ATTEMPT["attempts"]}
+BAR, HEIGHT = 4, 20  # of a sparkline: what an hour takes, and the most that died in one
 
 
 @page("view")
 def dead(request: Request) -> HttpResponse:
-    chosen = JobFilter(
-        status=State.DEAD, type=request.GET.get("type", ""), queue=request.GET.get("queue", "")
-    )
-    return listed(request, "dead", chosen)
+    chosen = {name: request.GET.get(name, "").strip() for name in ("type", "queue")}
+    narrowed = JobFilter(status=State.DEAD, type=chosen["type"], queue=chosen["queue"])
+    found = listed(request, narrowed, fields=LETTER)
+    grouped = letters.dead_groups(**chosen) if not found["faults"] else None
+    context = {
+        **found,
+        "chosen": chosen,
+        "groups": list(map(_drawn, grouped.groups)) if grouped else [],
+        "complete": grouped is None or grouped.complete,
+        "grouped": letters.GROUPED,
+        "text": _text(**chosen),
+        "actions": actions(request, State.DEAD),
+        "types": [job_type.name for job_type in selectors.job_types()],
+        "queues": [queue.name for queue in selectors.queues()],
+    }
+    status = 400 if found["faults"] else 200
+    # The groups show on the first page alone.
+    return live(request, "dead", context, polls=found["polls"], status=status)
 
 
-@page("bulk", ("POST",))
-def dead_preview(request: Request) -> HttpResponse:
-    """Step one: which dead letters these are, now. The token names them and no later one."""
-    chosen = {name: request.POST.get(name, "") for name in ("type", "queue")}
-    actor = request.user.get_username()
-    dead = JobFilter(status=State.DEAD, type=chosen["type"], queue=chosen["queue"])
-    frozen = services.preview("requeue", dead, actor=actor)
-    return shell(request, "dead_preview", {"frozen": frozen, "chosen": chosen})
+@page("view")
+def dead_group(request: Request, alike: str) -> HttpResponse:
+    """One group, and its letters."""
+    grouped = letters.dead_group(_fingerprint(alike))
+    (group,) = grouped.groups
+    text = _text(fingerprint=alike)
+    found = listed(request, JobFilter(query=text), fields=LETTER)
+    context = {
+        **found,
+        "chosen": {},
+        "drawn": _drawn(group),
+        "group": group,
+        "complete": grouped.complete,
+        "text": text,
+        "actions": actions(request, State.DEAD),
+        "note_most": services.NOTE_MOST,
+    }
+    return live(request, "dead_group", context, polls=found["polls"])
 
 
-@page("bulk", ("POST",))
-def dead_requeue(request: Request) -> HttpResponse:
-    """Step two, by the token of step one; or the ticked ones, which are named one by one."""
-    token = request.POST.get("token")
-    ids = request.POST.getlist("id")[: selectors.MAX_PAGE_SIZE]
-    actor = request.user.get_username()
-    if token is not None:
-        frozen = services.read_token(token, actor=actor)
-        if frozen.action != "requeue":
-            raise InvalidRequest(FieldError("token", "It was not made for a requeue."))
-        return redirect("operation", id=services.start_operation(frozen, actor=actor).id)
-    return act(request, lambda: _requeue_ticked(ids, actor), "dead")
+def _fingerprint(alike: str) -> str:
+    if not query.KINDS["fingerprint"].takes(alike):
+        raise Http404("A group of dead letters has a fingerprint of 16 hexadecimal digits.")
+    return alike
 
 
-def _requeue_ticked(ids: list[str], actor: str) -> str:
-    refused = 0
-    for id in ids:
-        try:
-            services.requeue(id, actor=actor)
-        except (IllegalMove, NotFound):
-            refused += 1
-    if not ids:
-        raise IllegalMove("No dead letter was ticked.")
-    left = f" {refused} had moved on meanwhile and were left alone." if refused else ""
-    return _said(len(ids) - refused) + left
+def _text(**chosen: str) -> str:
+    named = {"state": State.DEAD.value, **chosen}
+    return query.printed(Term(name, value) for name, value in named.items() if value)
 
 
-def _said(count: int) -> str:
-    return f"{count:,} job{' is' if count == 1 else 's are'} pending again."
+@dataclass(frozen=True)
+class Bar:
+    """How many died in an hour, drawn: from the left and from above."""
+
+    x: int
+    y: int
+    height: int
+
+
+@dataclass(frozen=True)
+class Drawn:
+    """A group with its sparkline; `day`: how many died within 24 hours."""
+
+    group: DeadGroup
+    bars: list[Bar]
+    day: int
+
+
+def _drawn(group: DeadGroup) -> Drawn:
+    most = max(group.hours) or 1
+    heights = [-(-HEIGHT * hour // most) for hour in group.hours]
+    bars = [Bar(BAR * place, HEIGHT - each, each) for place, each in enumerate(heights) if each]
+    return Drawn(group, bars, sum(group.hours))
+
+
+@page("retry", ("POST",))
+def dead_note(request: Request, alike: str) -> HttpResponse:
+    def change() -> str:
+        text = request.POST.get("note", "")
+        services.note_group(_fingerprint(alike), text, actor=request.user.get_username())
+        return "The note is saved." if text.strip() else "The note is deleted."
+
+    return act(request, change, resolve_url("dead_group", alike=alike))

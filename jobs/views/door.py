@@ -1,6 +1,5 @@
 """The door of every page, its shell and its live part."""
 
-import hashlib
 from collections.abc import Callable, Mapping
 from functools import wraps
 from typing import Any
@@ -15,13 +14,20 @@ from django.template.loader import render_to_string
 from django.utils.cache import patch_vary_headers
 from django.utils.http import url_has_allowed_host_and_scheme
 from django.views.decorators.http import require_http_methods
-from django_htmx.http import HttpResponseStopPolling, trigger_client_event
+from django_htmx.http import (
+    HttpResponseClientRefresh,
+    HttpResponseStopPolling,
+    trigger_client_event,
+)
 from django_htmx.middleware import HtmxDetails
 
-from jobs import limits, problems, roles, selectors
+from jobs import limits, outages, people, problems, roles, selectors, snapshot
 from jobs.errors import IllegalMove, InvalidRequest, NotFound, RateLimited
+from jobs.selectors import Stats
+from jobs.snapshot import Part
 
 READ = ("GET", "HEAD")
+KEPT = "-kept"  # ends the rev of a page that could not be read anew
 
 
 class Request(HttpRequest):
@@ -29,6 +35,8 @@ class Request(HttpRequest):
 
     htmx: HtmxDetails
     user: User
+    part_key: str  # of the live part that it asks for
+    found: snapshot.Found  # what was shared under it
 
 
 View = Callable[..., HttpResponse]
@@ -44,6 +52,11 @@ def page(right: roles.Right, methods: tuple[str, ...] = READ) -> Callable[[View]
                 return _ask_to_log_in(request)
             if not roles.may(request.user, right):
                 raise PermissionDenied
+            if request.method in READ:
+                _find(request)
+                if people.is_poll(request) and people.is_outdated(request.user):
+                    request.user = people.asking(request)  # type: ignore[assignment]
+                    return guarded(request, *args, **kwargs)
             response = _answer(view, request, *args, **kwargs)
             patch_vary_headers(response, ["HX-Request"])
             response.headers.setdefault("Cache-Control", "no-store")
@@ -56,8 +69,12 @@ def page(right: roles.Right, methods: tuple[str, ...] = READ) -> Callable[[View]
 
 def _answer(view: View, request: Request, *args: Any, **kwargs: Any) -> HttpResponse:
     try:
-        limits.take("read" if request.method in READ else "write", f"user:{request.user.pk}")
-        return view(request, *args, **kwargs)
+        if request.method in READ:
+            return _read(view, request, *args, **kwargs)
+        limits.take("write", f"user:{request.user.pk}")
+        response = view(request, *args, **kwargs)
+        snapshot.forget()
+        return response
     except NotFound as error:
         raise Http404(str(error)) from error
     except InvalidRequest as error:
@@ -76,6 +93,78 @@ def _ask_to_log_in(request: Request) -> HttpResponse:
     return redirect_to_login(request.get_full_path() if request.method in READ else "/")
 
 
+# --- what is shared, and what is kept ---------------------------------------------------------
+
+
+def _find(request: Request) -> None:
+    """Look for the live part under its address and the rights of who asks."""
+    asked = request.GET.copy()
+    asked.pop("rev", None)
+    where = (request.scheme or "", request.get_host(), request.path, asked.urlencode())
+    rights = sorted(roles.rights_of(request.user))
+    request.part_key = snapshot.key_of([*where, *rights])
+    request.found = snapshot.find(request.part_key)
+
+
+def _read(view: View, request: Request, *args: Any, **kwargs: Any) -> HttpResponse:
+    """Answer a poll with what others have had built; else ask the view."""
+    found, builds = request.found, False
+    if _is_fragment(request) and found.rev:
+        builds = not found.fresh and snapshot.begin(request.part_key)
+        if not builds and request.GET.get("rev") == _rev(found.rev):
+            return HttpResponse(status=204)  # counted for no limit: it cost nothing
+        shared = None if builds else snapshot.last(request.part_key)
+        if shared and not outages.current():
+            return _fragment(request, shared)
+    try:
+        limits.take("read", f"user:{request.user.pk}")
+        # With nothing to show instead, the view itself finds out: it may need no store.
+        with outages.mongodb.asked() if found.rev else outages.mongodb.hurried():
+            return view(request, *args, **kwargs)
+    except outages.ERRORS as error:
+        kept = snapshot.last(request.part_key)
+        if kept is None or problems.too_slow(error):
+            raise
+        return _fragment(request, kept) if _is_fragment(request) else _kept_page(request, kept)
+    finally:
+        if builds:
+            snapshot.end(request.part_key)
+
+
+def _is_fragment(request: Request) -> bool:
+    return bool(request.htmx) and not request.htmx.history_restore_request
+
+
+def _rev(rev: str) -> str:
+    """Return a part's rev, with the stores that are away: their banner is part of the answer."""
+    return "-".join([rev, *(outage.store for outage in outages.current())])
+
+
+def _fragment(request: Request, part: Part) -> HttpResponse:
+    """Answer with a live part, the badge and the banner: with nothing if that is what they have."""
+    rev, theirs = _rev(part.rev), request.GET.get("rev", "")
+    if theirs == rev:
+        return HttpResponse(status=204)
+    if theirs.endswith(KEPT) and not outages.current():
+        return HttpResponseClientRefresh()  # all of the page can be shown again
+    shown: dict[str, Any] = {"part": part.html, "rev": rev, "at": part.at}
+    shown |= {"stats": {"by_status": {"dead": part.dead}}, "outages": outages.current()}
+    body = render_to_string("parts/fragment.html", shown)
+    return HttpResponse(body) if part.polls else HttpResponseStopPolling(body)
+
+
+def _kept_page(request: Request, part: Part) -> HttpResponse:
+    """Answer with the page as far as it is known without MongoDB: its last good part."""
+    shown = {"part": part.html, "rev": _rev(part.rev) + KEPT, "at": part.at, "polls": True}
+    return render(request, "pages/kept.html", _frame(request, part.name, None) | shown)
+
+
+def _frame(request: Request, name: str, stats: Stats | None) -> dict[str, Any]:
+    """Return what the frame around every page shows."""
+    rights = roles.rights_of(request.user)
+    return {"here": name, "rights": rights, "stats": stats, "outages": outages.current()}
+
+
 def live(
     request: Request,
     name: str,
@@ -84,31 +173,38 @@ def live(
     polls: bool = True,
     status: int = 200,
 ) -> HttpResponse:
-    """Answer with the page `name`, or with its live part alone if htmx asks for that."""
-    shown = {
-        **context,
-        "here": name,
-        "rights": roles.rights_of(request.user),
-        "stats": selectors.stats(),
-    }
-    part = render_to_string(f"live/{name}.html", shown, request)
-    rev = hashlib.blake2b(part.encode(), digest_size=8).hexdigest()
-    shown |= {"part": part, "rev": rev}
-    if not request.htmx or request.htmx.history_restore_request:
-        return render(request, f"pages/{name}.html", shown | {"polls": polls}, status=status)
-    if not polls:
-        return HttpResponseStopPolling(render_to_string("parts/live.html", shown, request))
-    if request.GET.get("rev") == rev:
-        return HttpResponse(status=204)
-    return render(request, "parts/live.html", shown)
+    """Answer with the page `name`, or with its live part alone if htmx asks for that.
+
+    The part is shared with all who have the same rights: it is rendered without the request's
+    context processors, so that it knows no user, no CSRF token and no message.
+    """
+    stats = selectors.stats()
+    shown = {**_frame(request, name, stats), **context}
+    html = render_to_string(f"live/{name}.html", shown | {"request": request})
+    dead = stats.by_status["dead"]
+    part = Part.of(name, html, at=stats.at, dead=dead, polls=polls)
+    if request.method in READ and status == 200:
+        lasting = not request.GET.keys() - {"rev"} and request.path == f"/{name}/"
+        snapshot.keep(request.part_key, part, request.found.generation, lasting=lasting)
+    if _is_fragment(request):
+        return _fragment(request, part)
+    shown |= {"part": html, "rev": _rev(part.rev), "polls": polls}
+    return render(request, f"pages/{name}.html", shown, status=status)
+
+
+def _known_stats() -> Stats | None:
+    try:
+        with outages.mongodb.asked():
+            return selectors.stats()
+    except outages.ERRORS:
+        return None
 
 
 def shell(
     request: Request, name: str, context: Mapping[str, Any], *, status: int = 200
 ) -> HttpResponse:
     """Answer with a page that has no live part."""
-    rights = roles.rights_of(request.user)
-    shown = {"here": name, "stats": selectors.stats(), "rights": rights, **context}
+    shown = {**_frame(request, name, _known_stats()), **context}
     return render(request, f"pages/{name}.html", shown, status=status)
 
 
@@ -123,7 +219,6 @@ def act(request: Request, change: Callable[[], str], back: str) -> HttpResponse:
     except IllegalMove as error:
         messages.error(request, f"Nothing was changed. {error}")
         status = 409
-    selectors.forget_stats()
     if not request.htmx:
         return redirect(within(request, request.POST.get("next", "")) or resolve_url(back))
     response = render(request, "parts/messages.html", status=status)

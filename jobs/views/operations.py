@@ -1,13 +1,15 @@
-"""Bulk operations."""
+"""Bulk operations: what one would touch, its start, how far it has come."""
 
-from django.core.exceptions import PermissionDenied
+from django.contrib import messages
 from django.http import Http404, HttpResponse
-from django.shortcuts import resolve_url
+from django.shortcuts import redirect, resolve_url
 
 from jobs import roles, selectors, services
-from jobs.errors import InvalidRequest
+from jobs.errors import FieldError, InvalidRequest
 from jobs.models import Operation
-from jobs.views.door import Request, act, live, page
+from jobs.selectors import JobFilter
+from jobs.states import ALLOWED, Action
+from jobs.views.door import Request, act, live, page, shell, within
 
 
 @page("view")
@@ -17,10 +19,59 @@ def operations(request: Request) -> HttpResponse:
     return live(request, "operations", {"page": found}, polls=not cursor)
 
 
+@page("bulk", ("POST",))
+def operation_preview(request: Request) -> HttpResponse:
+    """Step one: which jobs these are, now. The token names them and no later one."""
+    asked, text = request.POST.get("action", ""), request.POST.get("q", "").strip()
+    if group := request.POST.get("group", ""):  # the button of one among many, in the same form
+        asked, _, alike = group.partition(":")
+        text = f"{text} fingerprint:{alike}"
+    action = _action(asked)
+    roles.check_operation(request.user, action)
+    back = within(request, request.POST.get("next", "")) or resolve_url("jobs")
+    ticked = request.POST.get("scope") == "ticked" and not group
+    ids = tuple(request.POST.getlist("id")[: selectors.MAX_PAGE_SIZE]) if ticked else ()
+    if ticked and not ids:
+        messages.error(request, f"Nothing was changed. Tick the jobs to {action} first.")
+        return redirect(back)
+    context = {
+        "frozen": services.preview(
+            action,
+            JobFilter(ids=ids) if ids else JobFilter(query=text),
+            actor=request.user.get_username(),
+            reveal=roles.may(request.user, "view_payload"),
+        ),
+        "ticked": ids,
+        "text": text,
+        "back": back,
+        "typed_above": services.TYPED_ABOVE,
+    }
+    return shell(request, "operation_preview", context)
+
+
+def _action(asked: str) -> Action:
+    for action in ALLOWED:
+        if action == asked:
+            return action
+    raise InvalidRequest(FieldError("action", f"Use one of: {', '.join(ALLOWED)}."))
+
+
+@page("bulk", ("POST",))
+def operation_start(request: Request) -> HttpResponse:
+    """Step two, by the token of step one."""
+    actor = request.user.get_username()
+    frozen = services.read_token(request.POST.get("token", ""), actor=actor)
+    roles.check_operation(request.user, frozen.action)
+    services.confirm(frozen, request.POST.get("count", ""))
+    return redirect("operation", id=services.start_operation(frozen, actor=actor).id)
+
+
 @page("view")
 def operation(request: Request, id: str) -> HttpResponse:
     found = _operation(id)
-    return live(request, "operation", {"operation": found}, polls=found.finished_at is None)
+    may_operate = roles.may_operate(request.user, found.action)
+    context = {"operation": found, "may_operate": may_operate}
+    return live(request, "operation", context, polls=found.finished_at is None)
 
 
 def _operation(id: str) -> Operation:
@@ -41,9 +92,7 @@ def operation_stop(request: Request, id: str) -> HttpResponse:
 
 @page("bulk", ("POST",))
 def operation_resume(request: Request, id: str) -> HttpResponse:
-    right = roles.RIGHTS_OF_ACTIONS[_operation(id).action]
-    if not roles.may(request.user, right):
-        raise PermissionDenied
+    roles.check_operation(request.user, _operation(id).action)
 
     def change() -> str:
         services.resume_operation(id, actor=request.user.get_username())

@@ -1,15 +1,17 @@
 """The overview: is all well, and where to look."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime
 
 from django.http import HttpResponse
 
-from jobs import selectors
-from jobs.selectors import JobFilter, LaneDepth, Stats, WorkerView
+from jobs import backlog, charts, selectors, series
+from jobs.backlog import Backlog, LaneState, QueueState
+from jobs.selectors import JobFilter, Stats
+from jobs.series import Sample
 from jobs.states import State
+from jobs.views import graphs
 from jobs.views.door import Request, live, page
-from jobs.views.queues import bars
 
 NEWEST_ROWS = 10
 DEAD_ROWS = 5
@@ -22,46 +24,75 @@ class Health:
     live: int
     lost: int
     waiting: int
-    oldest: LaneDepth | None  # the lane whose first job has waited longest
-    paused: list[str]
+    late: list[LaneState]  # the furthest behind first
+    unserved: list[QueueState]
+    paused: list[QueueState]
 
     @property
     def stalled(self) -> bool:
         return self.live == 0 and self.waiting > 0
 
+    @property
+    def well(self) -> bool:
+        return self.live > 0 and not (self.lost or self.late or self.unserved or self.paused)
 
-def _health(stats: Stats, workers: list[WorkerView]) -> Health:
-    states = [view.state for view in workers]
-    waiting = [lane for lane in stats.lanes if lane.oldest]
+
+def _health(now: Backlog) -> Health:
+    late = [lane for queue in now.queues for lane in queue.lanes if lane.late]
     return Health(
-        live=states.count("live"),
-        lost=states.count("lost"),
-        waiting=stats.by_status[State.PENDING],
-        oldest=min(waiting, key=_oldest, default=None),
-        paused=sorted({lane.lane.queue for lane in stats.lanes if lane.paused}),
+        live=sum(host.live for host in now.hosts),
+        lost=sum(host.lost for host in now.hosts),
+        waiting=now.stats.by_status[State.PENDING],
+        late=sorted(late, key=lambda lane: -lane.share),
+        unserved=[queue for queue in now.queues if queue.unserved],
+        paused=[queue for queue in now.queues if queue.queue.paused_at],
     )
 
 
-def _oldest(lane: LaneDepth) -> datetime:
-    if lane.oldest is None:
-        raise ValueError("the lane is empty")
-    return lane.oldest
+@dataclass(frozen=True)
+class Card:
+    """One number, a small line of how it came to be, and by how much it changed since."""
+
+    name: str  # of a state; "": of all
+    figure: int
+    path: str
+    delta: int | None  # None: nobody looked a while ago
+    minutes: int  # over which it changed
+
+
+def _cards(stats: Stats, past: Sequence[Sample]) -> list[Card]:
+    """Return the cards. The line says how it was in each of the last minutes, and is now."""
+    minutes = round((stats.at - past[0].at).total_seconds() / 60) if past else 0
+    counts = {"": (stats.total, [sum(sample.by_status.values()) for sample in past])}
+    for state in State:
+        earlier = [sample.by_status.get(state, 0) for sample in past]
+        counts[state.value] = (stats.by_status[state], earlier)
+    return [
+        Card(
+            name,
+            figure,
+            charts.sparkline([*earlier, figure]) if minutes else "",
+            figure - earlier[0] if minutes else None,
+            minutes,
+        )
+        for name, (figure, earlier) in counts.items()
+    ]
 
 
 @page("view")
 def overview(request: Request) -> HttpResponse:
-    stats = selectors.stats()
-    workers = selectors.workers(ended=False)
+    now, minutes = backlog.read(), series.hour()
     status = request.GET.get("status", "")
-    recent = selectors.jobs(JobFilter(status=status), size=NEWEST_ROWS)
-    dead = selectors.jobs(JobFilter(status=State.DEAD), size=DEAD_ROWS)
     context = {
-        "health": _health(stats, workers),
-        "bars": bars(stats.lanes),
-        "workers": workers,
-        "recent": recent.jobs,
+        "health": _health(now),
+        "cards": _cards(now.stats, now.samples),
+        "queues": now.queues,
+        "graphs": [graphs.throughput(minutes), graphs.waits(minutes), graphs.runs(minutes)],
+        "errors": series.top_errors(),
+        "hosts": now.hosts,
+        "recent": selectors.jobs(JobFilter(status=status), size=NEWEST_ROWS).jobs,
         "status": status,
         "states": list(State),
-        "dead": dead.jobs,
+        "dead": selectors.jobs(JobFilter(status=State.DEAD), size=DEAD_ROWS).jobs,
     }
     return live(request, "overview", context)

@@ -2,10 +2,9 @@
 
 from django.http import Http404, HttpResponse
 
-from jobs import selectors, services, supervisors
+from jobs import selectors, services, supervisors, versions
 from jobs.errors import InvalidRequest
 from jobs.selectors import WorkerView
-from jobs.version import version
 from jobs.views.door import READ, Request, act, live, page, shell
 
 ENDED_ROWS = 50
@@ -19,7 +18,7 @@ def workers(request: Request) -> HttpResponse:
         "supervisors": supervisors.supervisors(views),
         "ended": ended[: -ENDED_ROWS - 1 : -1],
         "ended_more": max(len(ended) - ENDED_ROWS, 0),
-        "version": version(),
+        "version": versions.own(),
     }
     return live(request, "workers", context)
 

@@ -1,10 +1,7 @@
-// Everything that the pages do beyond forms and links: relative times, a gate before each poll,
-// what a morph must leave alone, the banner for stale data. No page needs it for reading.
+// What every page does beyond forms and links: relative times, the theme, copying, forms that are
+// sent once. No page needs it for reading. The live part: live.js.
 "use strict";
-(() => {
-  const POLL_TIMEOUT = 10_000;
-  const MAX_BACKOFF = 30_000;
-  const ANNOUNCE_EVERY = 15_000;
+window.taskqueue = (() => {
   const byId = (id) => document.getElementById(id);
   const remembered = (name) => {
     try {
@@ -41,14 +38,20 @@
     age: (age) => length(Math.max(age, 0)),
     since: (age) => `has waited ${length(Math.max(age, 0))}`,
     until: (age) => (age < 0 ? `in ${length(Math.ceil(-age), true)}` : "due now"),
+    clock: (age, moment) => new Date(moment).toTimeString().slice(0, 8),
   };
 
   function tell() {
     for (const time of document.querySelectorAll("time[data-manner]")) {
-      const text = MANNERS[time.dataset.manner]((now() - Date.parse(time.dateTime)) / 1000);
-      if (time.textContent !== text) time.textContent = text;
+      const moment = Date.parse(time.dateTime);
+      const text = MANNERS[time.dataset.manner]((now() - moment) / 1000, moment);
+      // The same text node: another one would end a selection that begins in it.
+      if (time.textContent !== text) time.firstChild.data = text;
     }
   }
+
+  tell();
+  setInterval(tell, 1000);
 
   // --- theme, copying, forms that are sent once -------------------------------------------------
   const theme = byId("theme-choice");
@@ -84,120 +87,5 @@
     for (const button of document.querySelectorAll("[data-once] button")) button.disabled = false;
   });
 
-  tell();
-  setInterval(tell, 1000);
-
-  // --- the live part ------------------------------------------------------------------------------
-  const live = byId("live");
-  if (!window.htmx) return;
-  htmx.config.timeout = POLL_TIMEOUT;
-
-  // A morph leaves alone what a person did to the page since the last one.
-  Idiomorph.defaults.callbacks.beforeAttributeUpdated = (name, node) =>
-    !(name === "open" && node.matches("details, dialog")) &&
-    !(name === "checked" && node.matches("[data-keep]"));
-  Idiomorph.defaults.callbacks.beforeNodeMorphed = (old, fresh) =>
-    !(old.nodeName === "TIME" && old.dateTime === fresh.dateTime) &&
-    !(old === document.activeElement && old.matches("input, select, textarea"));
-
-  const liveSwitch = byId("live-switch");
-  let on = remembered("live") !== "off";
-  const showSwitch = () => {
-    liveSwitch?.setAttribute("aria-pressed", String(on));
-    const word = liveSwitch?.querySelector("span");
-    if (word) word.textContent = on ? "Live" : "Live off";
-  };
-  showSwitch();
-  liveSwitch?.addEventListener("click", () => {
-    on = !on;
-    remember("live", on ? "" : "off");
-    showSwitch();
-    if (on) refresh();
-  });
-
-  const refresh = () => live && htmx.trigger(document.body, "refresh");
-  document.addEventListener("visibilitychange", () => {
-    if (!document.hidden && on && polls()) refresh();
-  });
-  const polls = () => live && !live.classList.contains("still");
-
-  let goodAt = Date.now();
-  let failures = 0;
-  let retryAt = 0;
-  let reason = "";
-
-  document.addEventListener("htmx:beforeRequest", (event) => {
-    const poll = event.target === live && !event.detail.requestConfig.triggeringEvent;
-    const dialog = document.querySelector("dialog[open]");
-    if (poll && (document.hidden || !on || dialog || Date.now() < retryAt)) event.preventDefault();
-  });
-
-  document.addEventListener("htmx:afterRequest", (event) => {
-    if (event.target !== live) return;
-    const status = event.detail.xhr.status;
-    if (status >= 200 && status < 400) {
-      goodAt = Date.now();
-      failures = 0;
-      reason = "";
-    } else {
-      failures += 1;
-      const pause = Math.min(2000 * 2 ** (failures - 1), MAX_BACKOFF);
-      retryAt = Date.now() + pause * (0.75 + Math.random() / 2);
-      reason = REASONS[status] ?? "The server does not answer";
-    }
-    showStale();
-  });
-
-  const REASONS = {
-    401: "You are logged out: load the page again to log in",
-    403: "This is not allowed (any more), or the page is out of date",
-    404: "What this page showed is gone",
-    429: "Too many requests within a minute",
-    503: "MongoDB does not answer",
-    500: "The server failed",
-  };
-
-  // A button whose request was refused says so: what the answer holds is a page, not a message.
-  for (const failure of ["htmx:responseError", "htmx:sendError", "htmx:timeout"]) {
-    document.addEventListener(failure, (event) => {
-      if (event.target === live) return;
-      const line = document.createElement("p");
-      line.className = "message is-error";
-      line.textContent = `${REASONS[event.detail.xhr.status] ?? "The server does not answer"}. Load the page again to see what was changed.`;
-      byId("messages")?.replaceChildren(line);
-    });
-  }
-
-  function showStale() {
-    const banner = byId("stale");
-    if (!banner) return;
-    banner.hidden = !reason;
-    if (!reason) return;
-    const age = length((Date.now() - goodAt) / 1000);
-    banner.querySelector("span").textContent = `${reason}. This data is ${age} old; retrying.`;
-  }
-  setInterval(showStale, 1000);
-
-  document.addEventListener("htmx:afterSwap", () => {
-    tell();
-    announce();
-  });
-
-  // A screen reader hears the summary when it changes, not every time its ages grow.
-  let announced = summary();
-  let announcedAt = Date.now();
-
-  function summary() {
-    const copy = document.querySelector("[data-summary]")?.cloneNode(true);
-    copy?.querySelectorAll("time").forEach((time) => time.remove());
-    return copy?.textContent.replace(/\s+/g, " ").trim() ?? "";
-  }
-
-  function announce() {
-    const text = summary();
-    if (text === announced || Date.now() - announcedAt < ANNOUNCE_EVERY) return;
-    announced = text;
-    announcedAt = Date.now();
-    byId("announce").textContent = text;
-  }
+  return { byId, remembered, remember, length, tell };
 })();

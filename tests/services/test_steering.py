@@ -1,9 +1,11 @@
 """What people do: requeue, cancel, pause; each leaves its line in the audit."""
 
+from datetime import timedelta
+
 import pytest
 from bson import ObjectId
 
-from jobs import selectors, services
+from jobs import mongodb, selectors, services
 from jobs.clients import collection
 from jobs.errors import IllegalMove, InvalidRequest, NotFound
 from jobs.states import State
@@ -77,3 +79,49 @@ def test_due_jobs_are_promoted_to_the_end_of_their_lane(claim):
     assert services.promote() == 1
     claimed = [str(job.id) for job in claim()]
     assert claimed[-1] == str(waiting.id) or claimed == [str(waiting.id), first]
+
+
+def test_a_pause_says_why_and_ends_by_itself_by_the_clock_of_mongodb():
+    services.enqueue("echo", {})
+    until = mongodb.now() + timedelta(hours=1)
+    services.pause("default", actor="ada", reason="deploying", until=until)
+    (queue,) = selectors.queues()
+    assert (queue.paused_by, queue.paused_reason) == ("ada", "deploying")
+    assert abs(queue.paused_until - until) < timedelta(milliseconds=1)
+    assert services.paused_queues() == {"default"}
+    over = {"$set": {"paused_until": mongodb.now() - timedelta(milliseconds=1)}}
+    collection("queues").update_one({"_id": "default"}, over)
+    assert services.paused_queues() == set()
+    (queue,) = selectors.queues()
+    assert (queue.paused_at, queue.paused_by, queue.paused_reason, queue.paused_until) == (
+        None,
+    ) * 4
+    assert selectors.queue("default").paused_at is None
+    selectors.forget_stats()
+    assert not any(lane.paused for lane in selectors.stats().lanes)
+
+
+def test_pausing_again_changes_who_why_and_until_when_but_not_since_when():
+    services.enqueue("echo", {})
+    services.pause("default", actor="ada", reason="one", until=mongodb.now() + timedelta(hours=1))
+    since = selectors.queue("default").paused_at
+    services.pause("default", actor="bob")
+    queue = selectors.queue("default")
+    assert (queue.paused_at, queue.paused_by) == (since, "bob")
+    assert (queue.paused_reason, queue.paused_until) == (None, None)
+
+
+def test_a_pause_that_was_over_begins_anew():
+    services.enqueue("echo", {})
+    ended = {"paused_at": mongodb.now() - timedelta(hours=2), "paused_until": mongodb.now()}
+    collection("queues").update_one({"_id": "default"}, {"$set": ended})
+    services.pause("default", actor="bob")
+    assert mongodb.now() - selectors.queue("default").paused_at < timedelta(minutes=1)
+
+
+def test_a_pause_cannot_end_before_it_begins():
+    services.enqueue("echo", {})
+    with pytest.raises(InvalidRequest, match="over"):
+        services.pause("default", actor="ada", until=mongodb.now())
+    assert services.paused_queues() == set()
+    assert selectors.audit().entries == []

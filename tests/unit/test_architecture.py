@@ -9,19 +9,22 @@ import pytest
 ROOT = Path(__file__).parents[2]
 PACKAGES = ["taskqueue", "workers", "jobs"]  # an arrow may only point to the right
 FLOOR = {"states", "backoff", "errors", "registry", "context"} | {
-    *("timeline", "tracebacks", "tree"),
+    *("charts", "fingerprint", "query", "timeline", "tracebacks", "tree"),
 }
 STORES = {"clients", "mongodb", "claims", "counting", "repository", "sweeps", "lanes"} | {
-    "operations"
+    *("operations", "samples")
 }
 RULES = {"services", "selectors", "requests", "idempotency", "conservation", "audit"} | {
-    *("why", "supervisors", "snippets", "links"),
+    *("backlog", "fleet", "series", "why", "supervisors", "snippets", "links"),
+    *("search", "letters", "suggestions"),
+    *("snapshot", "people", "sessions", "system", "accounts", "logins"),
 }
 DOORS = {"api", "views", "forms", "serializers", "admin"}
 DRIVERS = {
     "pymongo": {
         *("jobs.clients", "jobs.mongodb", "jobs.counting", "jobs.repository", "jobs.sweeps"),
-        *("jobs.indexes", "jobs.operations", "jobs.problems", "jobs.audit"),
+        *("jobs.indexes", "jobs.operations", "jobs.problems", "jobs.audit", "jobs.samples"),
+        "jobs.outages",
     },
     "redis": {"jobs.clients", "jobs.lanes", "jobs.services"},
 }

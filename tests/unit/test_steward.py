@@ -79,3 +79,29 @@ def test_a_new_steward_waits_until_whoever_lives_has_beaten_and_no_longer(settin
     settings.WORKER_LOST_SECONDS = 8
     steward = Steward(Board(1, 1, []), ObjectId(), NO_PIPE)
     assert steward.no_reaping_until - steward.beat_at == pytest.approx(8)
+
+
+@pytest.mark.parametrize(
+    ("due_in", "looks_again_in"), [(None, 1.0), (60.0, 1.0), (0.4, 0.4), (0.05, 0.2), (-3.0, 0.2)]
+)
+def test_promotion_looks_again_when_the_next_job_is_due(
+    monkeypatch: pytest.MonkeyPatch, due_in: float | None, looks_again_in: float
+) -> None:
+    promoted = iter([2, 1, 0])
+    monkeypatch.setattr(services, "due_in", lambda: due_in)
+    monkeypatch.setattr(services, "promote", lambda: next(promoted))
+    steward = Steward(Board(1, 1, []), ObjectId(), NO_PIPE)
+    steward.promote()
+    assert steward.promoting.seconds == pytest.approx(looks_again_in)
+    left = list(promoted)
+    assert left == ([] if due_in == -3.0 else [2, 1, 0])
+
+
+def test_deletion_rests_while_nothing_is_old_enough(monkeypatch: pytest.MonkeyPatch) -> None:
+    deleted = iter([500, 3, 0, 0])
+    monkeypatch.setattr(services, "expire", lambda: next(deleted))
+    steward = Steward(Board(1, 1, []), ObjectId(), NO_PIPE)
+    steward.expire()
+    assert steward.expiring.seconds == 1.0
+    steward.expire()
+    assert steward.expiring.seconds == 5.0

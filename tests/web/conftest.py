@@ -164,7 +164,9 @@ def chromium() -> Iterator[Browser]:
     if path is None and not os.environ.get("CI"):
         pytest.skip("no chromium on PATH")
     assert path, "CI must have chromium: these tests may not be skipped there"
-    with sync_playwright() as playwright:
+    with sync_playwright() as playwright, pytest.MonkeyPatch.context() as patch:
+        # It runs an event loop in this thread, which Django would take for an async view.
+        patch.setenv("DJANGO_ALLOW_ASYNC_UNSAFE", "1")
         browser = playwright.chromium.launch(executable_path=path, args=CHROMIUM_ARGS)
         yield browser
         browser.close()

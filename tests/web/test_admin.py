@@ -5,7 +5,7 @@ from django.contrib.auth.models import User
 from django.test import Client
 from django.urls import reverse
 
-from jobs import services
+from jobs import services, tokens
 from jobs.models import ApiToken, Job
 from tests.web.actors import Api, dead, submitted, user
 
@@ -63,3 +63,18 @@ def test_a_token_can_be_revoked_and_its_digest_is_not_shown(client: Client) -> N
 
 def test_the_admin_links_to_the_dashboard(client: Client) -> None:
     assert b'<a href="/">' in client.get("/admin/").content
+
+
+def test_the_dashboard_and_the_admin_lead_to_each_other(client: Client) -> None:
+    id, root = submitted(), User.objects.get(username="root")
+    token, _ = tokens.issue(root)
+    pairs = {
+        f"/jobs/{id}/": f"/admin/jobs/job/{id}/change/",
+        "/queues/default/": "/admin/jobs/queue/default/change/",
+        "/tokens/": f"/admin/jobs/apitoken/{token.pk}/change/",
+    }
+    for dashboard, there in pairs.items():
+        assert f'href="{there}"' in client.get(dashboard).content.decode(), dashboard
+        assert f'href="{dashboard}"' in client.get(there).content.decode(), there
+    of_user = client.get(f"/admin/auth/user/{root.pk}/change/").content.decode()
+    assert 'href="/audit/?actor=root"' in of_user

@@ -3,7 +3,7 @@
 import pytest
 from pymongo.errors import ExecutionTimeout
 
-from jobs import selectors
+from jobs import search, selectors
 from jobs.errors import StoreDown
 from tests.web.actors import api, dead, fields, problem, submitted
 
@@ -40,7 +40,11 @@ def test_each_filter_narrows_the_list() -> None:
         found = caller.get("jobs/", **query).json()["results"]
         assert [job["id"] for job in found] == [ids[name]], query
     assert len(caller.get("jobs/", type="send_email").json()["results"]) == 4
-    assert caller.get("jobs/", type="resize_image").json() == {"results": [], "next": None}
+    assert caller.get("jobs/", type="resize_image").json() == {
+        "results": [],
+        "next": None,
+        "searched_to": None,
+    }
 
 
 @pytest.mark.parametrize(
@@ -84,3 +88,48 @@ def test_a_question_that_takes_too_long_says_how_to_ask_a_shorter_one(
     answer = problem(api("viewer").get("jobs/"), 503)
     assert answer["code"] == "too_slow"
     assert "Narrow" in answer["detail"]
+
+
+def test_the_query_narrows_the_list_and_a_preview() -> None:
+    caller = api("operator")
+    id, other = dead(queue="mail"), submitted(tags=["x1"])
+    for query in (
+        "state:dead",
+        'args.to:"*@example.org" -tag:x1',
+        "error:boom",
+        "queue:mail age:<1h",
+    ):
+        found = caller.get("jobs/", query=query).json()["results"]
+        assert [job["id"] for job in found] == [id], query
+    asked = {"action": "cancel", "filter": {"query": "-state:dead"}}
+    preview = caller.post("operations/preview/", asked).json()
+    assert [job["id"] for job in preview["sample"]] == [other]
+    assert preview["by_type"] == {"send_email": 1}
+
+
+def test_a_bad_query_says_where_and_what_to_do() -> None:
+    answer = api("viewer").get("jobs/", query="type:send_email age:1h")
+    (fault,) = problem(answer, 400)["errors"]
+    assert fault["field"] == "query"
+    assert fault["message"].startswith("at 21: age wants")
+    body = {"action": "cancel", "filter": {"query": "colour:red"}}
+    assert fields(api().post("operations/preview/", body)) == ["query"]
+
+
+def test_secret_fields_are_searched_with_the_right_alone() -> None:
+    submitted()
+    assert fields(api("operator").get("jobs/", query="args.password:x")) == ["query"]
+    assert api("admin").get("jobs/", query="args.password:x").json()["results"] == []
+
+
+def test_a_search_that_stops_says_how_far_it_came(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(search, "EXAMINED", 2)
+    caller, old = api("viewer"), submitted(priority="low")
+    for _ in range(3):
+        submitted()
+    first = caller.get("jobs/", query="priority:low").json()
+    assert first["results"] == []
+    assert first["searched_to"]
+    second = caller.get("jobs/", query="priority:low", cursor=first["next"]).json()
+    assert [job["id"] for job in second["results"]] == [old]
+    assert second["searched_to"] is None

@@ -1,10 +1,13 @@
 """The system: stats, queues, workers, types."""
 
+from datetime import datetime, timedelta
+from typing import Any
+
 import jsonschema
 import pytest
 from bson import ObjectId
 
-from jobs import selectors, services
+from jobs import mongodb, selectors, services
 from tests.web.actors import MAIL, api, dead, fields, problem, submitted
 
 pytestmark = pytest.mark.usefixtures("stores")
@@ -61,9 +64,40 @@ def test_an_unknown_queue_is_not_found(name: str, act: str) -> None:
     assert problem(api().post(f"queues/{name}/{act}/"), 404)["code"] == "not_found"
 
 
-def test_pausing_takes_no_fields() -> None:
+def test_a_pause_has_a_reason_and_an_end() -> None:
     submitted()
-    assert fields(api().post("queues/default/pause/", {"reason": "x"})) == ["reason"]
+    caller = api()
+    paused = caller.post("queues/default/pause/", {"reason": "deploying", "seconds": 600}).json()
+    assert paused["paused_reason"] == "deploying"
+    lasts = datetime.fromisoformat(paused["paused_until"]) - mongodb.now()
+    assert timedelta(seconds=570) < lasts <= timedelta(seconds=600)
+    until = (mongodb.now() + timedelta(days=1)).isoformat()
+    paused = caller.post("queues/default/pause/", {"until": until}).json()
+    assert paused["paused_reason"] is None
+    assert datetime.fromisoformat(paused["paused_until"]) > mongodb.now() + timedelta(hours=23)
+
+
+@pytest.mark.parametrize(
+    ("body", "field"),
+    [
+        ({"why": "x"}, "why"),
+        ({"reason": "x" * 201}, "reason"),
+        ({"seconds": 0}, "seconds"),
+        ({"seconds": "60"}, "seconds"),
+        ({"until": "2020-01-01T00:00:00Z"}, "until"),
+        ({"until": "2090-01-01T00:00:00"}, "until"),
+        ({"until": "2090-01-01T00:00:00Z", "seconds": 5}, "body"),
+    ],
+)
+def test_a_bad_pause_names_its_field_and_pauses_nothing(body: dict[str, Any], field: str) -> None:
+    submitted()
+    assert fields(api().post("queues/default/pause/", body)) == [field]
+    assert services.paused_queues() == set()
+
+
+def test_resuming_takes_no_fields() -> None:
+    submitted()
+    assert fields(api().post("queues/default/resume/", {"reason": "x"})) == ["reason"]
 
 
 def test_workers_say_how_they_are_and_what_they_hold() -> None:

@@ -1,5 +1,6 @@
 """The pages in a real browser: what a person has in hand survives every refresh."""
 
+import re
 from collections.abc import Callable, Iterator
 
 import pytest
@@ -36,12 +37,6 @@ def page(chromium: Browser, url: str) -> Iterator[Page]:
     yield page
     context.close()
     assert errors == []
-
-
-@pytest.fixture(autouse=True)
-def _async_safe(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Playwright runs an event loop in this thread, which Django would take for an async view."""
-    monkeypatch.setenv("DJANGO_ALLOW_ASYNC_UNSAFE", "1")
 
 
 def test_a_job_is_submitted_and_appears_without_a_reload(
@@ -86,22 +81,99 @@ def test_a_row_that_arrived_later_can_be_acted_on(page: Page, line: Line) -> Non
 
 
 def test_what_is_in_hand_survives_the_refreshes(page: Page, line: Line) -> None:
-    letters = [line.dead(f"error {n}") for n in range(3)]
+    letters = [line.dead(f"error {n}") for n in range(4)]
     page.goto("/dead/")
-    tick = page.locator(f"#tick-{letters[1]}")
+    ticks = [page.locator(f"#tick-{letter}") for letter in letters[1:]]
+    for tick in ticks:
+        tick.check()
     trace = page.locator(f"#trace-{letters[1]}")
-    tick.check()
     trace.locator("summary").click()
+    selected = page.locator(f"#dead-{letters[1]} .lane")
     search = page.locator("#top-search")
     search.press_sequentially("half-ty")
+    page.evaluate("row => getSelection().selectAllChildren(row)", selected.element_handle())
+    search.focus()
+    page.set_viewport_size({"width": 1280, "height": 300})
+    page.evaluate("scrollTo(0, 40)")
+    order = _ids(page)
     for n in range(3):
         line.dead(f"later {n}")
-    expect(page.locator("tbody tr")).to_have_count(6)
-    page.wait_for_timeout(POLLS)
-    expect(tick).to_be_checked()
+        page.wait_for_timeout(POLLS / 2)
+    expect(page.locator("#pill")).to_have_text("3 new · show")
+    assert _ids(page) == order
+    for tick in ticks:
+        expect(tick).to_be_checked()
     expect(trace).to_have_attribute("open", "")
     expect(search).to_have_value("half-ty")
     expect(search).to_be_focused()
+    assert page.evaluate("scrollY") == 40
+    page.locator("#pill").click()
+    expect(page.locator("tbody tr")).to_have_count(7)
+    expect(page.locator("#pill")).to_be_hidden()
+    for tick in ticks:
+        expect(tick).to_be_checked()
+
+
+def _ids(page: Page) -> list[str]:
+    found: list[str] = page.locator("tbody tr").evaluate_all("rows => rows.map(row => row.id)")
+    return found
+
+
+def test_rows_do_not_move_under_the_pointer_and_come_when_it_leaves(page: Page, line: Line) -> None:
+    id = line.dead()
+    page.goto("/dead/")
+    page.locator(f"#dead-{id}").hover()
+    services.requeue(id, actor="ada")
+    line.dead()
+    expect(page.locator("#pill")).to_have_text("1 new · show")
+    assert _ids(page) == [f"dead-{id}"]
+    page.mouse.move(2, 2)
+    expect(page.locator("#pill")).to_be_hidden()
+    expect(page.locator(f"#dead-{id}")).to_have_count(0)
+
+
+def test_selected_text_stays_selected(page: Page, line: Line) -> None:
+    id = line.dead("first words")
+    page.goto("/dead/")
+    error = page.locator(f"#dead-{id} summary")
+    page.evaluate("node => getSelection().selectAllChildren(node)", error.element_handle())
+    line.dead()
+    expect(page.locator("#pill")).to_be_visible()
+    assert page.evaluate("getSelection().toString()") == "first words"
+
+
+def test_an_idle_page_asks_less_often_until_somebody_is_there(page: Page, line: Line) -> None:
+    page.clock.install()
+    page.goto("/jobs/")
+    seen: list[str] = []
+    page.on("request", lambda request: seen.append(request.url))
+    _pass_time(page, 20)
+    assert 8 <= len(seen) <= 11
+    page.clock.fast_forward(300_000)
+    _pass_time(page, 2)
+    seen.clear()
+    _pass_time(page, 60)
+    assert 1 <= len(seen) <= 3
+    page.mouse.move(50, 50)
+    seen.clear()
+    _pass_time(page, 10)
+    assert len(seen) >= 4
+
+
+def _pass_time(page: Page, seconds: int) -> None:
+    """Have time pass in the page, step by step, so that each request is answered in between."""
+    for _ in range(seconds // 2):
+        page.clock.run_for(2_000)
+        page.wait_for_load_state("networkidle")
+        page.wait_for_timeout(50)
+
+
+def test_data_that_is_no_longer_renewed_says_how_old_it_is(page: Page, line: Line) -> None:
+    page.clock.install()
+    page.goto("/jobs/")
+    page.get_by_role("button", name="Live").click()
+    page.clock.run_for(65_000)
+    expect(page.locator("#stale")).to_contain_text("Live is off. This data is 1 m old.")
 
 
 def test_a_hidden_tab_asks_for_nothing(page: Page, line: Line) -> None:
@@ -139,6 +211,7 @@ def test_an_unchanged_page_is_not_sent_again(page: Page, line: Line) -> None:
 
 
 def test_the_theme_is_kept(page: Page) -> None:
+    page.locator("#display summary").click()
     page.select_option("#theme-choice", "dark")
     page.reload()
     assert page.evaluate("document.documentElement.dataset.theme") == "dark"
@@ -148,9 +221,15 @@ def test_the_theme_is_kept(page: Page) -> None:
 def test_a_paused_queue_is_resumed_in_place(page: Page, line: Line) -> None:
     line.pending()
     page.goto("/queues/")
-    page.get_by_role("button", name="Pause default").click()
+    page.get_by_role("link", name="Pause default").click()
+    page.get_by_label("Reason").fill("deploying")
+    page.get_by_role("button", name="Pause the queue").click()
+    expect(page).to_have_url(re.compile("/queues/$"))
     expect(page.get_by_role("button", name="Resume default")).to_be_visible()
     assert services.paused_queues() == {"default"}
+    page.get_by_role("button", name="Resume default").click()
+    expect(page.get_by_role("link", name="Pause default")).to_be_visible()
+    assert services.paused_queues() == set()
 
 
 def test_no_page_is_wider_than_a_phone(page: Page, line: Line) -> None:
@@ -192,3 +271,27 @@ def test_workers_are_asked_in_place_and_the_page_says_when_they_heed(
     expect(page.locator(".asked")).to_have_count(0)
     expect(page.get_by_role("button", name="Resume")).to_be_visible()
     assert page.url.endswith("/workers/")
+
+
+def test_a_search_is_completed_by_the_keyboard(page: Page, line: Line) -> None:
+    dead, other = line.dead("no route"), line.pending()
+    page.goto("/jobs/")
+    box = page.get_by_role("combobox", name="Search jobs")
+    box.press_sequentially("sta")
+    expect(page.get_by_role("option", name="state:")).to_be_visible()
+    box.press("ArrowDown")
+    box.press("Enter")
+    expect(box).to_have_value("state:")
+    box.press_sequentially("de")
+    expect(page.get_by_role("option", name="state:dead")).to_be_visible()
+    box.press("ArrowDown")
+    expect(box).to_have_attribute("aria-activedescendant", "suggestion-1")
+    box.press("Tab")
+    box.press("Escape")
+    expect(page.get_by_role("listbox")).to_be_hidden()
+    box.press("Enter")
+    expect(page.locator(f"#job-{dead}")).to_be_visible()
+    expect(page.locator(f"#job-{other}")).to_have_count(0)
+    page.get_by_label("Tick all on this page").check()
+    page.get_by_role("button", name="the ticked").click()
+    expect(page.get_by_role("heading", name="Requeue 1 job?")).to_be_visible()

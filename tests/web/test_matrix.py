@@ -20,7 +20,8 @@ from django.urls import URLPattern, get_resolver
 from pytest_django.fixtures import Settings
 
 from jobs import mongodb, roles, services, tokens
-from jobs.models import ApiToken, AuditEntry, Job
+from jobs.clients import collection
+from jobs.models import ApiToken, AuditEntry, Job, SavedView
 from jobs.selectors import JobFilter
 from tests.web.actors import MAIL, dead, submitted, user
 
@@ -83,6 +84,7 @@ def client(actor: str, *, api: bool) -> Client:
     if not api and actor not in TOKENS:
         made = Client()
         made.force_login(who)
+        made.actor = who.get_username()  # type: ignore[attr-defined]
         return made
     kept, token = tokens.issue(who, queues=["elsewhere"] if actor == "elsewhere" else [])
     if actor in ("revoked", "expired"):
@@ -138,13 +140,17 @@ OBJECTS: dict[str, Callable[[], Any]] = {
     "auth/group": lambda: Group.objects.create(name=str(ObjectId())).pk,
 }
 IDS: dict[str, Callable[[], Any]] = {
+    "people/": OBJECTS["auth/user"],
     "tokens/": OBJECTS["jobs/apitoken"],
     "operations/<str:id>/resume/": lambda: operation(running=False),
     "operations/": operation,
     "cancel/": submitted,
     "run/": lambda: submitted(delay=3600),
     "workers/": worker,
+    "jobs/export": lambda: "csv",
+    "jobs/views/": lambda: SavedView.objects.create(user=user(), name="v", query="x").pk,
     "jobs/": dead,
+    "dead/groups/": lambda: collection("jobs").find_one({"_id": ObjectId(dead())})["fingerprint"],
     "types/": lambda: "send_email",
     "queues/": queue,
     "audit/": lambda: "csv",
@@ -169,6 +175,7 @@ def frozen(who: Any) -> dict[str, str]:
 
 
 BODIES: dict[str, Callable[[Any], Any]] = {
+    "people/<str:id>/role/": lambda who: {"role": "viewer"},
     "api/v1/jobs/": lambda who: JOB,
     "api/v1/jobs/bulk/": lambda who: {"jobs": [JOB]},
     "api/v1/dead/requeue/": frozen,
@@ -176,7 +183,11 @@ BODIES: dict[str, Callable[[Any], Any]] = {
     "api/v1/operations/preview/": lambda who: {"action": "requeue"},
     "jobs/new/": lambda who: {"type": "send_email", **FILLED},
     "jobs/<str:id>/edit/": lambda who: FILLED,
+    "queues/<str:name>/pause/": lambda who: {"reason": "deploying"},
     "dead/requeue/": lambda who: {"id": dead()},
+    "operations/preview/": lambda who: {"action": "requeue"},
+    "operations/start/": frozen,
+    "jobs/views/": lambda who: {"name": str(ObjectId()), "q": "state:dead"},
     "tokens/": lambda who: {"name": f"ci-{ObjectId()}", "role": "viewer"},
 }
 

@@ -9,8 +9,12 @@ from jobs.models import AuditEntry
 from tests.web.conftest import Line
 
 
-def _token(client: Client, **chosen: str) -> str:
-    page = client.post("/dead/preview/", chosen).content.decode()
+def _token(client: Client, query: str = "state:dead") -> str:
+    asked = {"action": "requeue", "q": query}
+    return _found_token(client.post("/operations/preview/", asked).content.decode())
+
+
+def _found_token(page: str) -> str:
     found = re.search(r'name="token" value="([^"]+)"', page)
     assert found, page
     return found[1]
@@ -39,7 +43,7 @@ def test_bulk_takes_what_was_shown_and_nothing_later(operator: Client, line: Lin
     shown = [line.dead() for _ in range(3)]
     token = _token(operator)
     later = line.dead()
-    answer = operator.post("/dead/requeue/", {"token": token}, follow=True)
+    answer = operator.post("/operations/start/", {"token": token}, follow=True)
     assert "Requeue 3 jobs" in answer.content.decode()
     assert services.operate() == 3
     address = answer.redirect_chain[-1][0]
@@ -52,7 +56,8 @@ def test_bulk_takes_what_was_shown_and_nothing_later(operator: Client, line: Lin
 
 def test_bulk_keeps_to_its_filter(operator: Client, line: Line) -> None:
     mail, other = line.dead(queue="mail"), line.dead()
-    operator.post("/dead/requeue/", {"token": _token(operator, queue="mail")})
+    token = _token(operator, "state:dead queue:mail")
+    operator.post("/operations/start/", {"token": token})
     services.operate()
     assert selectors.job(mail).status == "pending"
     assert selectors.job(other).status == "dead"
@@ -60,28 +65,33 @@ def test_bulk_keeps_to_its_filter(operator: Client, line: Line) -> None:
 
 def test_a_preview_changes_nothing(operator: Client, line: Line) -> None:
     id = line.dead()
-    assert "Requeue 1 dead letter?" in operator.post("/dead/preview/").content.decode()
+    _token(operator)
     assert selectors.job(id).status == "dead"
 
 
 def test_a_forged_token_is_refused(operator: Client, line: Line) -> None:
     id = line.dead()
     for token in ("", "x", _token(operator) + "x"):
-        assert operator.post("/dead/requeue/", {"token": token}).status_code == 400
+        assert operator.post("/operations/start/", {"token": token}).status_code == 400
     assert selectors.job(id).status == "dead"
 
 
-def test_the_ticked_are_requeued(operator: Client, line: Line) -> None:
+def test_the_ticked_are_requeued_and_no_other(operator: Client, line: Line) -> None:
     ticked, gone, left = line.dead(), line.completed(), line.dead()
-    answer = operator.post("/dead/requeue/", {"id": [ticked, gone, "0" * 24]}, follow=True)
-    assert "1 job is pending again. 2 had moved on" in answer.content.decode()
+    asked = {"action": "requeue", "scope": "ticked", "id": [ticked, gone, "0" * 24], "q": "x"}
+    page = operator.post("/operations/preview/", asked).content.decode()
+    assert "Requeue 1 job?" in page
+    operator.post("/operations/start/", {"token": _found_token(page)})
+    services.operate()
     assert selectors.job(ticked).status == "pending"
     assert selectors.job(left).status == "dead"
 
 
-def test_nothing_ticked_is_said(operator: Client, line: Line) -> None:
-    answer = operator.post("/dead/requeue/", follow=True)
-    assert "No dead letter was ticked." in answer.content.decode()
+def test_nothing_ticked_is_said(operator: Client, stores: str) -> None:
+    asked = {"action": "requeue", "scope": "ticked", "next": "/dead/"}
+    answer = operator.post("/operations/preview/", asked, follow=True)
+    assert answer.redirect_chain[0][0] == "/dead/"
+    assert "Tick the jobs to requeue first." in answer.content.decode()
 
 
 def test_discard_comes_back_to_the_list(operator: Client, line: Line) -> None:

@@ -20,12 +20,12 @@ def test_no_match_says_so(operator: Client, line: Line) -> None:
     assert "No job matches." in operator.get("/jobs/?q=nothing").content.decode()
 
 
-def test_a_bad_filter_is_explained_and_kept(operator: Client) -> None:
-    answer = operator.get("/jobs/", {"q": "two words"})
+def test_a_bad_query_is_explained_where_it_is_and_kept(operator: Client) -> None:
+    answer = operator.get("/jobs/", {"q": "state:dead age:1h"})
     page = answer.content.decode()
     assert answer.status_code == 400
-    assert 'value="two words"' in page
-    assert "letters, digits" in page
+    assert 'value="state:dead age:1h"' in page
+    assert "at 16: age wants" in page
     assert "every 2s" not in page
 
 

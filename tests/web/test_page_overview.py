@@ -1,10 +1,14 @@
 """The overview says how the queue is, in one sentence and a few numbers."""
 
 import re
+from datetime import timedelta
 
 from django.test import Client
+from pytest_django.fixtures import Settings
 
-from jobs import selectors, services
+from jobs import mongodb, selectors, services
+from jobs.clients import collection
+from jobs.tallies import Changes
 from tests.web.conftest import Line
 
 
@@ -29,17 +33,72 @@ def test_it_says_when_jobs_wait_and_nobody_works(operator: Client, probe: str) -
     assert "nothing that was accepted is lost" in text
 
 
-def test_the_sentence_names_the_oldest_lane(operator: Client, line: Line) -> None:
-    line.pending(queue="mail", priority="low")
-    line.pending(queue="mail", priority="high")
-    text = _text(operator)
-    assert "1 worker live. 2 jobs wait; the oldest in mail/low" in text
+def _wait(**which: str) -> None:
+    earlier = {"$set": {"enqueued_at": mongodb.now() - timedelta(minutes=4)}}
+    collection("jobs").update_many(which, earlier)
 
 
-def test_a_paused_queue_is_said(operator: Client, line: Line) -> None:
+def test_what_waits_within_its_target_is_well(operator: Client, line: Line) -> None:
     line.pending()
-    services.pause("default", actor="olga")
-    assert "Queue default is paused." in _text(operator)
+    assert "1 worker is live. 1 job waits, within target." in _text(operator)
+    assert 'class="health is-fine"' in operator.get("/").content.decode()
+
+
+def test_the_sentence_names_the_lane_that_is_furthest_behind(
+    operator: Client, line: Line, settings: Settings
+) -> None:
+    settings.QUEUE_TARGETS = {"default": {"": 120.0, "high": 10.0}}
+    line.pending(priority="low")
+    line.pending(priority="high")
+    _wait(queue="default")
+    text = _text(operator)
+    assert re.search(r"default/high is behind: its oldest job .* UTC , its target is 10 s\.", text)
+    assert "1 more lane is behind." in text
+
+
+def test_a_queue_without_a_worker_is_said(operator: Client, line: Line) -> None:
+    line.pending(queue="mail")
+    assert "No live worker serves mail , where 1 job waits." in _text(operator)
+
+
+def test_a_paused_queue_is_said_with_its_reason(operator: Client, line: Line) -> None:
+    line.pending()
+    services.pause("default", actor="olga", reason="deploying")
+    assert "Queue default is paused: deploying." in _text(operator)
+
+
+def test_a_card_says_how_its_number_came_to_be(operator: Client, line: Line) -> None:
+    assert 'class="spark"' in (page := operator.get("/").content.decode())
+    assert "<path" not in page.partition('id="card-dead"')[2].partition("</li>")[0]
+    sample = {"by_status": {"dead": 3}, "pending": {}, "at": mongodb.now() - timedelta(minutes=9)}
+    collection("samples").insert_one({"_id": sample["at"], **sample})
+    line.dead()
+    selectors.forget_stats()
+    card = operator.get("/").content.decode().partition('id="card-dead"')[2].partition("</li>")[0]
+    assert '<path class="line" d="M0.0 0.0L60.0 16.0"/>' in card
+    assert "−2" in card  # noqa: RUF001 - as it is shown
+    assert "in 9 minutes" in card
+
+
+def test_the_hour_is_drawn_and_written(operator: Client, line: Line) -> None:
+    line.failed()
+    page = operator.get("/").content.decode()
+    assert page.count('<figure class="panel graph"') == 3
+    assert page.count('<tr><th scope="row">') == 3 * 60
+
+
+def test_errors_lead_to_their_jobs(operator: Client, line: Line) -> None:
+    now, changes = mongodb.now(), Changes()
+    before = now - timedelta(minutes=1)
+    for _ in range(2):
+        changes.ended("mail", "send_email", "failed", at=before, error_type="KeyError")
+    for name, more in changes.additions(now, 0):
+        collection("tallies").update_one(name, {"$inc": more}, upsert=True)
+    text = _text(operator)
+    assert "KeyError send_email 2" in text
+    assert (
+        'href="/jobs/?q=type%3Asend_email%20error%3AKeyError"' in operator.get("/").content.decode()
+    )
 
 
 def test_every_number_leads_to_its_jobs(operator: Client, line: Line) -> None:
@@ -72,5 +131,5 @@ def test_lanes_show_depth_and_age(operator: Client, line: Line) -> None:
     line.pending(priority="low")
     selectors.forget_stats()
     page = operator.get("/").content.decode()
-    widths = re.findall(r'class="fill" width="(\d+)"', page)
-    assert widths == ["100", "0", "34"]
+    depths = re.findall(r'class="depth[^"]*">(\d+)<', page)
+    assert depths == ["3", "0", "1"]

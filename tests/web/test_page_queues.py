@@ -1,9 +1,17 @@
-"""Queues are paused and resumed; it says by whom."""
+"""Queues: how far behind each is; they are paused for a reason and resumed."""
+
+import re
+from datetime import timedelta
 
 from django.test import Client
 
-from jobs import services
+from jobs import mongodb, selectors, services
+from jobs.clients import collection
 from tests.web.conftest import FRAGMENT, Line
+
+
+def text(page: str) -> str:
+    return re.sub(r"\s+", " ", re.sub(r"<[^>]+>", " ", page))
 
 
 def test_lanes_of_each_queue(operator: Client, line: Line) -> None:
@@ -13,17 +21,57 @@ def test_lanes_of_each_queue(operator: Client, line: Line) -> None:
     assert 'id="lane-mail-high"' in page
 
 
+def test_a_queue_that_nobody_serves_says_what_to_start(operator: Client, line: Line) -> None:
+    line.pending(queue="mail")
+    selectors.forget_stats()
+    page = text(operator.get("/queues/mail/").content.decode())
+    assert "No live worker serves this queue, and 1 job waits." in page
+    assert "runworkers --queues mail" in page
+
+
+def test_a_queue_shows_its_states_and_leads_to_its_oldest_job(operator: Client, line: Line) -> None:
+    line.dead()
+    oldest = line.pending()
+    line.pending()
+    earlier = {"$set": {"enqueued_at": mongodb.now() - timedelta(minutes=4)}}
+    collection("jobs").update_one({"_id": services.ObjectId(oldest)}, earlier)
+    selectors.forget_stats()
+    page = operator.get("/queues/default/").content.decode()
+    cards = re.findall(
+        r'href="/jobs/\?status=(\w+)&amp;queue=default">.*?figure">(\d+)<', page, re.S
+    )
+    assert {name: jobs for name, jobs in cards if jobs != "0"} == {"dead": "1", "pending": "2"}
+    assert f'<a href="/jobs/{oldest}/"><span class="aged is-late">' in page
+    assert page.count("<figure") == 3
+
+
+def test_pausing_asks_why(operator: Client, line: Line) -> None:
+    line.pending()
+    assert 'name="reason"' in operator.get("/queues/default/pause/").content.decode()
+    refused = operator.post("/queues/default/pause/", {"reason": " "})
+    assert refused.status_code == 400
+    assert "This field is required" in refused.content.decode()
+    assert (
+        operator.post("/queues/default/pause/", {"reason": "x", "seconds": "7"}).status_code == 400
+    )
+    assert services.paused_queues() == set()
+
+
 def test_pause_and_resume(operator: Client, line: Line) -> None:
     line.pending()
-    answer = operator.post("/queues/default/pause/", {"next": "/queues/"}, follow=True)
-    page = answer.content.decode()
+    asked = {"reason": "deploying", "seconds": "900", "next": "/queues/"}
+    page = text(operator.post("/queues/default/pause/", asked, follow=True).content.decode())
     assert "Queue default is paused" in page
-    assert "by operator-" in page
+    assert re.search(r"by operator-\w+: deploying. It resumes by itself", page)
     assert services.paused_queues() == {"default"}
+    lasts = selectors.queue("default").paused_until - mongodb.now()
+    assert timedelta(minutes=14) < lasts <= timedelta(minutes=15)
     assert operator.post("/queues/default/resume/", **FRAGMENT).status_code == 200
     assert services.paused_queues() == set()
 
 
 def test_an_unknown_queue(operator: Client, stores: str) -> None:
-    assert operator.post("/queues/none/pause/").status_code == 404
+    assert operator.get("/queues/none/").status_code == 404
+    assert operator.get("/queues/none/pause/").status_code == 404
+    assert operator.post("/queues/none/pause/", {"reason": "x"}).status_code == 404
     assert "appears with its first job" in operator.get("/queues/").content.decode()

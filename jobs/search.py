@@ -1,0 +1,280 @@
+"""The query language as MongoDB selects it, and a search that reads a bounded number of jobs.
+
+Only typed fields are selected and every text is literal. What no index answers is looked for among
+the newest `EXAMINED` jobs that an index gives, and the next page goes on behind them: whatever is
+stored and asked, a page costs MongoDB some tens of milliseconds, and says how far back it looked.
+"""
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+from typing import Any
+
+from bson import ObjectId
+from django.conf import settings
+
+from jobs import mongodb, registry, secrets
+from jobs.clients import Document, collection
+from jobs.errors import InvalidRequest
+from jobs.mongodb import repeated
+from jobs.query import ARGS, BadQuery, Term, number, parse, period, printed, seconds
+from jobs.registry import NAME
+from jobs.states import State
+
+EXAMINED = 10_000  # jobs that one page of a search looks into
+COUNTED = 1_000  # jobs of each state that the counts of a search look into
+SECONDS = 5.0  # a question may not hold up the store for longer
+SLACK = timedelta(hours=1)  # by which a maker's clock may be wrong
+MOST_WORKERS = 1_000
+# Where a last error may be: a job that completed has none.
+MAY_HAVE_FAILED = [state.value for state in State if state is not State.COMPLETED]
+AS_JSON: dict[str, Any] = {"true": True, "false": False, "null": None}
+COMPARED = {">": "$gt", ">=": "$gte", "<": "$lt", "<=": "$lte"}
+
+
+# --- what a query selects ---------------------------------------------------------------------
+
+
+def conditions(text: str, *, reveal: bool = False) -> list[Document]:
+    """Return what a query selects, as conditions that must all hold. Raises `InvalidRequest`.
+
+    Without `reveal`, secret payload fields cannot be searched.
+    """
+    every: list[Document] = []
+    for term in parse(text):
+        found = list(_conditions(term if term.name else meaning(term), reveal=reveal))
+        every += [{"$nor": [{"$and": found}]}] if term.negated else found
+    return every
+
+
+def masked(text: str) -> str:
+    """Return a query as everybody may see it: without what it looks for in secret fields."""
+    return printed(
+        replace(term, value=secrets.MASK, operator="")
+        if term.name.startswith(ARGS) and not secrets.types_that_show(_path(term))
+        else term
+        for term in parse(text)
+    )
+
+
+def _path(term: Term) -> str:
+    return term.name.removeprefix(ARGS)
+
+
+def meaning(word: Term) -> Term:
+    """Return what a bare word stands for: an id, a job type, a tag, or else text of an error."""
+    value = word.value
+    name = "error"
+    if ObjectId.is_valid(value):
+        name = "id"
+    elif NAME.fullmatch(value):
+        if registry.get(value) or _exists({"type": value}, "by_type"):
+            name = "type"
+        elif _exists({"tags": value}, "by_tag"):
+            name = "tag"
+    return Term(name, value, negated=word.negated, start=word.start, end=word.end)
+
+
+@repeated
+def _exists(selection: Document, index: str) -> bool:
+    return collection("jobs").find_one(selection, {"_id": 1}, hint=index) is not None
+
+
+def _conditions(term: Term, *, reveal: bool) -> Iterator[Document]:
+    value = term.value
+    match term.name:
+        case "state":
+            yield {"status": value}
+        case "tag":
+            yield {"tags": value}
+        case "id":
+            yield {"_id": ObjectId(value)}
+        case "worker":
+            yield {"worker": {"$in": _workers(value)}}
+        case "error":
+            yield {"status": {"$in": MAY_HAVE_FAILED}}
+            text = {"$regex": re.escape(value), "$options": "i"}
+            yield {"$or": [{"error": text}, {"attempts.error_type": text}]}
+        case "attempts":
+            yield {"attempt": _compared(term)}
+        case "age":
+            moment = mongodb.now() - timedelta(seconds=seconds(value) or 0)
+            older = term.operator in (">", ">=")
+            yield from created_between(None if older else moment, moment if older else None)
+        case "created":
+            yield from created_between(*(period(value) or (None, None)))
+        case "type" | "queue" | "priority" | "fingerprint":
+            yield {term.name: value}
+        case _:
+            yield from _of_payload(term, reveal=reveal)
+
+
+def _compared(term: Term) -> Any:
+    value = number(term.value)
+    return {COMPARED[term.operator]: value} if term.operator else value
+
+
+def _workers(named: str) -> list[ObjectId]:
+    """Return the workers that an id, a host or host:pid names."""
+    if ObjectId.is_valid(named):
+        return [ObjectId(named)]
+    host, _, pid = named.rpartition(":")
+    chosen: Document = {"host": host, "pid": int(pid)} if host and _is_pid(pid) else {"host": named}
+    with mongodb.within(SECONDS):
+        found = collection("workers").find(chosen, {"_id": 1}).limit(MOST_WORKERS)
+        return [worker["_id"] for worker in found]
+
+
+def _is_pid(text: str) -> bool:
+    return re.fullmatch(r"[0-9]{1,9}", text) is not None
+
+
+def _of_payload(term: Term, *, reveal: bool) -> Iterator[Document]:
+    path = _path(term)
+    if settings.PAYLOAD_KEYS:
+        raise _refused(term, "payloads are encrypted here (PAYLOAD_KEYS): nothing can search them")
+    if not reveal:
+        types = secrets.types_that_show(path)
+        if not types:
+            raise _refused(term, f"{path} is secret or unknown: use another payload field")
+        yield {"type": {"$in": types}}
+    yield {f"payload.{path}": _compared(term) if term.operator else _literally(term.value)}
+
+
+def _literally(value: str) -> Document:
+    """A text, in which * stands for anything; what reads as JSON is also looked for as that."""
+    if "*" in value:
+        pattern = ".*".join(map(re.escape, value.split("*")))
+        return {"$regex": f"^{pattern}$", "$options": "s"}
+    also = AS_JSON[value] if value in AS_JSON else number(value)
+    return {"$in": [value] if also is None and value != "null" else [value, also]}
+
+
+def _refused(term: Term, message: str) -> InvalidRequest:
+    return BadQuery(term.start + 1, f"{message}.")
+
+
+# --- when a job was created -------------------------------------------------------------------
+
+
+def created_between(after: datetime | None, before: datetime | None) -> list[Document]:
+    """Return the conditions on a job created in [after, before); `None`: no such bound.
+
+    The id begins with its second of birth, by the maker's clock: it narrows the read, the exact
+    bounds are those of created_at.
+    """
+    bounds: list[Document] = []
+    if after:
+        bounds += [{"_id": {"$gte": id_near(after, -SLACK)}}, {"created_at": {"$gte": after}}]
+    if before:
+        bounds += [{"_id": {"$lte": id_near(before, SLACK)}}, {"created_at": {"$lt": before}}]
+    return bounds
+
+
+def id_near(moment: datetime, away: timedelta) -> ObjectId:
+    """Return the least id of a second that far from a moment."""
+    second = int(moment.timestamp() + away.total_seconds())
+    return ObjectId(min(max(second, 0), 0xFFFFFFFF).to_bytes(4) + bytes(8))
+
+
+# --- the walk ---------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Found:
+    """Ids in the order asked for; `edge`: the last one looked at, if there are more behind it."""
+
+    ids: list[ObjectId]
+    edge: ObjectId | None
+
+
+@dataclass(frozen=True)
+class Walk:
+    """Which jobs are gone through, by way of which index, and what is looked for among them."""
+
+    index: str
+    selected: list[Document]
+    sought: list[Document]
+
+    def match(self) -> Document:
+        return {"$and": self.selected} if self.selected else {}
+
+    def stages(self, order: int, most: int) -> list[Document]:
+        """The jobs that are found; if something is sought, among that many."""
+        through: list[Document] = [{"$match": self.match()}, {"$sort": {"_id": order}}]
+        if not self.sought:
+            return through
+        return [*through, {"$limit": most}, {"$match": {"$and": self.sought}}]
+
+
+def find(every: Sequence[Document], totals: Mapping[str, int], order: int, limit: int) -> Found:
+    """Return up to `limit` jobs for which every condition holds, by age.
+
+    `totals`: how many jobs there are in each state, about.
+    """
+    walk = _walk(every, totals)
+    pipeline = [*walk.stages(order, EXAMINED), {"$limit": limit}, {"$project": {"_id": 1}}]
+    with mongodb.within(SECONDS):
+        jobs = collection("jobs")
+        ids = [job["_id"] for job in jobs.aggregate(pipeline, hint=walk.index)]
+        if len(ids) >= limit or not walk.sought:
+            return Found(ids, None)
+        last = jobs.find(walk.match(), {"_id": 1}, hint=walk.index).sort("_id", order)
+        edge = [job["_id"] for job in last.skip(EXAMINED - 1).limit(2)]
+    return Found(ids, edge[0] if len(edge) == 2 else None)
+
+
+@dataclass(frozen=True)
+class Count:
+    """How many jobs match; `more`: there may be others behind those that were looked into."""
+
+    jobs: int
+    more: bool = False
+
+
+def count(every: Sequence[Document], totals: Mapping[str, int]) -> dict[str, Count]:
+    """Count the jobs for which every condition holds by state, each among its newest."""
+    return {status: _count(every, status, totals) for status in totals}
+
+
+def _count(every: Sequence[Document], status: str, totals: Mapping[str, int]) -> Count:
+    if not totals[status]:
+        return Count(0)
+    few, in_it = totals[status] <= COUNTED, {"status": status}
+    walk = Walk("by_status", [in_it], list(every)) if few else _walk([*every, in_it], totals)
+    pipeline = [*walk.stages(-1, COUNTED), {"$limit": COUNTED}, {"$count": "jobs"}]
+    with mongodb.within(SECONDS):
+        jobs = collection("jobs")
+        found = sum(row["jobs"] for row in jobs.aggregate(pipeline, hint=walk.index))
+        if few:
+            return Count(found)
+        beyond = jobs.find(walk.match(), {"_id": 1}, hint=walk.index).sort("_id", -1)
+        return Count(found, more=bool(list(beyond.skip(COUNTED).limit(1))))
+
+
+def _walk(every: Sequence[Document], totals: Mapping[str, int]) -> Walk:
+    """Choose the index that leaves least to go through."""
+    ranges = [each for each in every if set(each) == {"_id"}]
+    index, by_index = _index(every, totals)
+    selected = [*ranges, *by_index]
+    return Walk(index, selected, [each for each in every if each not in selected])
+
+
+def _index(every: Sequence[Document], totals: Mapping[str, int]) -> tuple[str, list[Document]]:
+    given = {name: each for each in every for name, value in each.items() if isinstance(value, str)}
+    if any(isinstance(each.get("_id"), ObjectId) for each in every):
+        return "_id_", []
+    if "tags" in given:
+        return "by_tag", [given["tags"]]
+    status = given.get("status")
+    if status and "fingerprint" in given and status["status"] == State.DEAD:
+        return "letters", [status, given["fingerprint"]]
+    few = status and totals.get(status["status"], 0) <= EXAMINED
+    if status and (few or "type" not in given):
+        return "by_status", [status]
+    if "type" in given:
+        return "by_type", [given["type"]]
+    if (failed := {"status": {"$in": MAY_HAVE_FAILED}}) in every:
+        return "by_status", [failed]
+    return "_id_", []

@@ -1,0 +1,185 @@
+// The live part: when it asks, when it rests, what it says when it gets no answer.
+"use strict";
+(() => {
+  const POLL_TIMEOUT = 10_000;
+  const EVERY = 2_000;
+  const REST_AFTER = 60_000; // without a change and without input; then it asks half as often
+  const SLOWEST = 30_000;
+  const ANNOUNCE_EVERY = 15_000;
+  const OLD_AFTER = 10_000; // data that is older says so
+  const { byId, remembered, remember, length, tell, rows } = window.taskqueue;
+  const live = byId("live");
+  if (!window.htmx) return;
+  htmx.config.timeout = POLL_TIMEOUT;
+
+  const polls = () => live && !live.classList.contains("still");
+  const refresh = () => live && htmx.trigger(document.body, "refresh");
+
+  // --- on or off, remembered --------------------------------------------------------------------
+  const liveSwitch = byId("live-switch");
+  let on = remembered("live") !== "off";
+  const showSwitch = () => {
+    liveSwitch?.setAttribute("aria-pressed", String(on));
+    const word = liveSwitch?.querySelector("span");
+    if (word) word.textContent = on ? "Live" : "Live off";
+  };
+  showSwitch();
+  liveSwitch?.addEventListener("click", () => {
+    on = !on;
+    remember("live", on ? "" : "off");
+    showSwitch();
+    if (on) refresh();
+    showStale();
+  });
+
+  // --- when it asks: never while hidden, seldom while nobody is there and nothing happens ---------
+  let stirredAt = Date.now(); // the last input or change
+  let askedAt = Date.now();
+  let retryAt = 0;
+
+  function pause() {
+    const quiet = Math.floor((Date.now() - stirredAt) / REST_AFTER);
+    return Math.min(EVERY * 2 ** quiet, SLOWEST);
+  }
+
+  function stir() {
+    const rested = pause() > EVERY;
+    stirredAt = Date.now();
+    if (rested && on && polls() && !document.hidden) refresh();
+  }
+  for (const input of ["pointermove", "pointerdown", "keydown", "wheel", "touchstart"]) {
+    document.addEventListener(input, stir, { passive: true });
+  }
+  document.addEventListener("visibilitychange", () => {
+    if (document.hidden || !on || !polls()) return;
+    stirredAt = Date.now();
+    refresh();
+  });
+
+  // A refresh that somebody asked for while a poll was under way is made up for after it.
+  let wanted = false;
+  const asked = new WeakSet(); // requests that somebody asked for
+  document.addEventListener("refresh", () => (wanted = true), true);
+
+  document.addEventListener("htmx:beforeRequest", (event) => {
+    if (event.target !== live) return;
+    const now = Date.now();
+    const early = now < retryAt || now - askedAt < pause() - EVERY / 2;
+    const dialog = document.querySelector("dialog[open]");
+    const poll = !wanted && !event.detail.requestConfig.triggeringEvent;
+    if (poll && (document.hidden || !on || dialog || early)) return event.preventDefault();
+    if (!poll) asked.add(event.detail.xhr);
+    wanted = false;
+    askedAt = now;
+  });
+
+  // --- rows in use stay where they are; the pill lets the others in -------------------------------
+  const pill = byId("pill");
+  document.addEventListener("htmx:beforeSwap", (event) => {
+    if (event.target !== live || !event.detail.shouldSwap) return;
+    const { xhr, serverResponse } = event.detail;
+    const held = !asked.has(xhr) && xhr.status < 300 ? rows.hold(live, serverResponse) : null;
+    if (held) event.detail.serverResponse = held.html;
+    showPill(held);
+  });
+
+  function showPill(held) {
+    if (!pill) return;
+    pill.hidden = !held;
+    if (held) pill.textContent = held.waiting ? `${held.waiting} new · show` : "The list has changed · show";
+  }
+
+  function letIn() {
+    showPill(null);
+    byId("live-rev").value = ""; // what is shown is not what its rev says
+    refresh();
+  }
+  pill?.addEventListener("click", letIn);
+  // Once nobody is busy with them, rows come by themselves.
+  setInterval(() => {
+    if (pill && !pill.hidden && on && !document.hidden && !rows.areInUse(live)) letIn();
+  }, 1000);
+
+  // --- what came of it ----------------------------------------------------------------------------
+  let goodAt = Date.now();
+  let failures = 0;
+  let reason = "";
+  const REASONS = {
+    401: "You are logged out: load the page again to log in",
+    403: "This is not allowed (any more), or the page is out of date",
+    404: "What this page showed is gone",
+    429: "Too many requests within a minute",
+    503: "MongoDB does not answer",
+    500: "The server failed",
+  };
+
+  document.addEventListener("htmx:afterRequest", (event) => {
+    if (event.target !== live) return;
+    const status = event.detail.xhr.status;
+    if (status >= 200 && status < 400) {
+      goodAt = Date.now();
+      failures = retryAt = 0;
+      reason = "";
+      if (status !== 204) stirredAt = Date.now();
+    } else {
+      failures += 1;
+      const wait = Math.min(EVERY * 2 ** (failures - 1), SLOWEST);
+      retryAt = Date.now() + wait * (0.75 + Math.random() / 2);
+      reason = REASONS[status] ?? "The server does not answer";
+    }
+    showStale();
+    if (wanted) refresh();
+  });
+
+  // A button whose request was refused says so: what the answer holds is a page, not a message.
+  const AFTERWARDS = {
+    503: "Whether this was done is not known: look once it is back, before you try again.",
+  };
+  for (const failure of ["htmx:responseError", "htmx:sendError", "htmx:timeout"]) {
+    document.addEventListener(failure, (event) => {
+      if (event.target === live) return;
+      const { status } = event.detail.xhr;
+      const line = document.createElement("p");
+      line.className = "message is-error";
+      const then = AFTERWARDS[status] ?? "Load the page again to see what was changed.";
+      line.textContent = `${REASONS[status] ?? "The server does not answer"}. ${then}`;
+      byId("messages")?.replaceChildren(line);
+    });
+  }
+
+  function showStale() {
+    const banner = byId("stale");
+    if (!banner) return;
+    const age = Date.now() - goodAt;
+    const off = !on && polls() && age > OLD_AFTER;
+    banner.hidden = !reason && !off;
+    const text = `${reason || "Live is off"}. This data is ${length(age / 1000)} old${reason ? "; retrying" : ""}.`;
+    const words = banner.querySelector("span");
+    if (!banner.hidden && words.textContent !== text) words.textContent = text;
+  }
+
+  // A screen reader hears the summary when it changes, not every time its ages grow.
+  let announced = summary();
+  let announcedAt = Date.now();
+
+  function summary() {
+    const copy = document.querySelector("[data-summary]")?.cloneNode(true);
+    copy?.querySelectorAll("time").forEach((time) => time.remove());
+    return copy?.textContent.replace(/\s+/g, " ").trim() ?? "";
+  }
+
+  function announce() {
+    if (Date.now() - announcedAt < ANNOUNCE_EVERY) return;
+    const text = summary();
+    if (text === announced) return;
+    announced = text;
+    announcedAt = Date.now();
+    byId("announce").textContent = text;
+  }
+
+  document.addEventListener("htmx:afterSwap", tell);
+  setInterval(() => {
+    showStale();
+    announce();
+  }, 1000);
+})();

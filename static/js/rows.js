@@ -1,0 +1,62 @@
+// What a refresh must leave alone: ticks, open traces, half-typed text; and rows that a person has
+// under the pointer, has ticked, or reads: they stay where they are until that person is done.
+"use strict";
+window.taskqueue.rows = (() => {
+  const LISTS = "tbody, ul, ol";
+
+  // --- a morph leaves alone what a person did to the page since the last one ------------------
+  const isHalfTyped = (node) =>
+    node.matches("select")
+      ? [...node.options].some((option) => option.selected !== option.defaultSelected)
+      : node.matches("textarea, input:not([type=hidden], [type=checkbox], [type=radio])") &&
+        node.value !== node.defaultValue;
+
+  if (window.Idiomorph) {
+    Idiomorph.defaults.callbacks.beforeAttributeUpdated = (name, node) =>
+      !(name === "open" && node.matches("details, dialog")) &&
+      !(name === "checked" && node.matches("[data-keep]"));
+    Idiomorph.defaults.callbacks.beforeNodeMorphed = (old, fresh) =>
+      old.nodeType !== Node.ELEMENT_NODE ||
+      (!(old.nodeName === "TIME" && old.dateTime === fresh.dateTime) &&
+        !(old === document.activeElement && old.matches("input, select, textarea")) &&
+        !isHalfTyped(old));
+  }
+
+  // --- rows that stay in place -------------------------------------------------------------------
+  const idsOf = (list) => [...list.children].map((row) => row.id);
+
+  function isInUse(list) {
+    const selection = getSelection();
+    return (
+      list.matches(":hover, :focus-within") ||
+      list.querySelector("input[data-keep]:checked, details[open]") !== null ||
+      (selection !== null && !selection.isCollapsed && selection.containsNode(list, true))
+    );
+  }
+
+  const areInUse = (live) => [...live.querySelectorAll(LISTS)].some(isInUse);
+
+  // Return an answer in which rows that are in use keep their place, and how many new ones wait;
+  // null: there are none. Such rows are brought up to date; one that has gone stays for the moment.
+  function hold(live, html) {
+    const fresh = document.createElement("template");
+    fresh.innerHTML = html;
+    let waiting = null;
+    const lists = fresh.content.querySelectorAll(LISTS);
+    for (const [place, list] of live.querySelectorAll(LISTS).entries()) {
+      const ids = idsOf(list);
+      if (!ids.length || ids.includes("") || !isInUse(list)) continue;
+      const kept = ids.map((id) => fresh.content.getElementById(id)).find((row) => row);
+      const target = kept?.parentElement ?? lists[place]; // with all of them gone: by its place
+      const news = target?.nodeName === list.nodeName ? idsOf(target) : ids;
+      if (news.join() === ids.join()) continue;
+      waiting = (waiting ?? 0) + news.filter((id) => !ids.includes(id)).length;
+      const now = new Map([...target.children].map((row) => [row.id, row]));
+      const shown = [...list.children].map((row) => now.get(row.id) ?? row.cloneNode(true));
+      target.replaceChildren(...shown);
+    }
+    return waiting === null ? null : { html: fresh.innerHTML, waiting };
+  }
+
+  return { areInUse, hold };
+})();

@@ -1,0 +1,215 @@
+"""The query language against a real MongoDB: what each term finds, and how far a page looks."""
+
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from bson import ObjectId
+from cryptography.fernet import Fernet
+from pydantic import SecretStr
+from pytest_django.fixtures import Settings
+
+from jobs import registry, search, secrets, selectors, services
+from jobs.clients import collection
+from jobs.errors import InvalidRequest
+from jobs.selectors import JobFilter
+
+pytestmark = pytest.mark.usefixtures("stores")
+MAIL, LOGIN = "search_mail", "search_login"
+
+
+@pytest.fixture(autouse=True)
+def _types(stores: str) -> Iterator[None]:
+    def mail(to: str, copies: int = 1, quick: bool = False) -> None:
+        """Send."""
+
+    def login(user: str, pin: SecretStr) -> None:
+        """Log in."""
+
+    registry.job(name=MAIL)(mail)
+    registry.job(name=LOGIN)(login)
+    yield
+    registry._types.pop(MAIL)
+    registry._types.pop(LOGIN)
+
+
+def mail(to: str = "ada@example.org", **chosen: object) -> str:
+    copies = chosen.pop("copies", 1)
+    return services.enqueue(MAIL, {"to": to, "copies": copies}, **chosen)
+
+
+def fail(id: str, error: str, status: str = "dead") -> None:
+    attempt = {"error_type": "TimeoutError", "error": error, "traceback": ""}
+    failed = {"status": status, "error": error, "attempts": [attempt], "attempt": 3}
+    collection("jobs").update_one({"_id": ObjectId(id)}, {"$set": failed})
+
+
+def found(query: str, **how: object) -> set[str]:
+    selectors.forget_stats()
+    return {str(job.id) for job in selectors.jobs(JobFilter(query=query), **how).jobs}
+
+
+def test_each_term_finds_its_jobs_and_its_negation_the_others() -> None:
+    worker = ObjectId()
+    services.register_worker(
+        worker, ["low"], supervisor=ObjectId(), host="app-1", pid=7, concurrency=1, version="1"
+    )
+    one = mail("ada@example.org", queue="low", priority="high", tags=["bulk", "blue"], copies=20)
+    other = services.enqueue(LOGIN, {"user": "bob", "pin": "secret-pin"})
+    fail(one, "no route to host")
+    earlier = datetime.now(UTC) - timedelta(days=3)
+    changes = {
+        "worker": worker,
+        "created_at": earlier,
+        "_id": search.id_near(earlier, timedelta(0)),
+    }
+    document = collection("jobs").find_one_and_delete({"_id": ObjectId(one)}) or {}
+    collection("jobs").insert_one({**document, **changes})
+    one = str(changes["_id"])
+    for query in (
+        "state:dead",
+        f"type:{MAIL}",
+        "queue:low",
+        "priority:high",
+        "tag:bulk",
+        f"id:{one}",
+        f"worker:{worker}",
+        "worker:app-1",
+        "worker:app-1:7",
+        "error:ROUTE",
+        "error:timeout",
+        "attempts:3",
+        "attempts:>=3",
+        "age:>1d",
+        f"created:{earlier:%Y-%m-%d}",
+        f"created:..{earlier:%Y-%m-%d}",
+        "args.to:ada@example.org",
+        'args.to:"*@example.org"',
+        "args.copies:20",
+        "args.copies:>19",
+        "args.quick:false",
+        one,
+        MAIL,
+        "blue",
+        "route",
+        'state:dead -tag:red "to host"',
+    ):
+        assert found(query) == {one}, query
+        if " " not in query:
+            assert found(f"-{query}") == {other}, query
+    assert found("worker:app-1:8") == set()
+    assert found("state:dead state:pending") == set()
+
+
+def test_what_is_typed_is_literal() -> None:
+    one = mail("a.b+c[d]@example.org")
+    fail(one, "50% of $where (.*)")
+    mail("aXb@example.org")
+    assert found('args.to:"a.b+c[d]@example.*"') == {one}
+    assert found('error:"(.*)"') == {one}
+    assert found('error:"o."') == set()
+    assert found("args.to:$ne") == set()
+
+
+def test_no_secret_is_searched_without_the_right() -> None:
+    id = services.enqueue(LOGIN, {"user": "bob", "pin": "secret-pin"})
+    with pytest.raises(InvalidRequest, match="at 1: pin is secret"):
+        found("args.pin:secret-pin")
+    with pytest.raises(InvalidRequest, match=r"at 12: api_token\.x is secret"):
+        found("state:dead -args.api_token.x:1")
+    assert found("args.pin:secret-pin", reveal=True) == {id}
+    assert found("args.user:bob") == {id}
+
+
+def test_what_is_looked_for_in_secret_fields_is_kept_masked() -> None:
+    assert search.masked('args.pin:hunter2 -args.password:">x" args.user:bob tag:blue') == (
+        f"args.pin:{secrets.MASK} -args.password:{secrets.MASK} args.user:bob tag:blue"
+    )
+    chosen = JobFilter(query="args.pin:hunter2")
+    frozen = services.preview("cancel", chosen, actor="ada", reveal=True)
+    kept = collection("operations").find_one() or {}
+    assert kept["filter"] == {"query": f"args.pin:{secrets.MASK}"}
+    assert frozen.count == 0
+
+
+def test_unknown_types_are_not_searched_in_without_the_right() -> None:
+    id = mail()
+    collection("jobs").update_one({"_id": ObjectId(id)}, {"$set": {"type": "gone"}})
+    assert found("args.to:ada@example.org") == set()
+    assert found("args.to:ada@example.org", reveal=True) == {id}
+
+
+def test_encrypted_payloads_say_that_they_cannot_be_searched(settings: Settings) -> None:
+    settings.PAYLOAD_KEYS = [Fernet.generate_key().decode()]
+    with pytest.raises(InvalidRequest, match="PAYLOAD_KEYS"):
+        found("args.to:x", reveal=True)
+
+
+def test_a_page_says_how_far_it_looked_and_the_next_goes_on(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(search, "EXAMINED", 4)
+    sought = mail("old@example.org")
+    for _ in range(6):
+        mail()
+    chosen = JobFilter(query="args.to:old@example.org")
+    first = selectors.jobs(chosen)
+    assert first.jobs == []
+    assert first.searched_to
+    assert first.next_cursor
+    second = selectors.jobs(chosen, cursor=first.next_cursor)
+    assert [str(job.id) for job in second.jobs] == [sought]
+    assert (second.next_cursor, second.searched_to) == (None, None)
+    newer = selectors.newer_cursor(chosen, second)
+    assert newer
+    assert {str(job.id) for job in selectors.every_job(chosen, 10)} == {sought}
+
+
+def test_a_full_page_comes_before_the_limit_of_the_search(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(search, "EXAMINED", 4)
+    ids = [mail() for _ in range(6)]
+    page = selectors.jobs(JobFilter(query="args.copies:1"), size=3)
+    assert [str(job.id) for job in page.jobs] == ids[:2:-1]
+    assert page.searched_to is None
+    assert page.next_cursor
+
+
+def test_what_an_index_answers_is_found_however_old(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(search, "EXAMINED", 2)
+    old = mail(tags=["bulk"])
+    dead = mail()
+    fail(dead, "no route")
+    for _ in range(6):
+        services.enqueue(LOGIN, {"user": "bob", "pin": "secret-pin"})
+    services.recount()
+    assert found("tag:bulk") == {old}
+    assert found(f"state:dead type:{MAIL} error:route") == {dead}
+    assert found(f"type:{MAIL}") == {old, dead}
+    assert found(f"id:{old} state:pending") == {old}
+
+
+def test_counts_are_by_state_and_say_when_they_are_not_all(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    fail(mail(), "no")
+    for _ in range(3):
+        mail()
+    services.recount()
+    selectors.forget_stats()
+    counts = selectors.count(JobFilter(query=f"type:{MAIL}"))
+    assert (counts["pending"], counts["dead"]) == (search.Count(3), search.Count(1))
+    monkeypatch.setattr(search, "COUNTED", 2)
+    assert selectors.count(JobFilter(query=f"type:{MAIL} args.copies:1"))["dead"] == search.Count(1)
+    assert selectors.count(JobFilter(query="args.copies:1"))["pending"] == search.Count(
+        2, more=True
+    )
+    assert selectors.count(JobFilter(query="args.copies:1"))["dead"] == search.Count(1)
+
+
+def test_a_list_shows_masked_payloads_and_the_last_attempt_without_its_trace() -> None:
+    id = services.enqueue(LOGIN, {"user": "bob", "pin": "secret-pin"})
+    fail(id, "no")
+    (job,) = selectors.jobs(JobFilter(query=LOGIN), fields=selectors.ROW).jobs
+    assert job.payload["user"] == "bob"
+    assert job.payload["pin"] != "secret-pin"
+    assert job.attempts[-1].error_type == "TimeoutError"

@@ -1,0 +1,137 @@
+"""Without a mouse: what failed is found, read and requeued, and a queue is paused."""
+
+import re
+from collections.abc import Iterator
+
+import pytest
+from django.contrib.auth.models import User
+from playwright.sync_api import Browser, Page, expect
+
+from jobs import selectors, services
+from tests.web.conftest import Line
+
+pytestmark = pytest.mark.browser
+
+
+@pytest.fixture
+def page(chromium: Browser, url: str) -> Iterator[Page]:
+    """A tab that has no mouse: a click fails the test."""
+    User.objects.create_superuser("olga", password="correct horse")
+    context = chromium.new_context(base_url=url)
+    page = context.new_page()
+    page.goto("/login/")
+    page.keyboard.press("Tab")
+    page.locator("#id_username").press_sequentially("olga")
+    page.keyboard.press("Tab")
+    page.keyboard.type("correct horse")
+    page.keyboard.press("Enter")
+    expect(page.locator("#health")).to_be_visible()
+    yield page
+    context.close()
+
+
+def keys(page: Page, *pressed: str) -> None:
+    for key in pressed:
+        page.keyboard.press(key)
+
+
+def focused(page: Page) -> str:
+    text: str = page.evaluate("document.activeElement.textContent.trim()")
+    return text
+
+
+def tab_to(page: Page, name: str) -> None:
+    """Walk on by Tab to what has this text."""
+    for _ in range(60):
+        page.keyboard.press("Tab")
+        if re.search(name, focused(page)):
+            return
+    raise AssertionError(f"Tab does not reach {name}")
+
+
+def test_a_failed_job_is_found_read_and_its_group_requeued_and_a_queue_paused(
+    page: Page, line: Line
+) -> None:
+    ids = [line.dead("no route to host") for _ in range(2)]
+    selectors.forget_stats()
+    keys(page, "g", "d")
+    expect(page).to_have_url(re.compile("/dead/$"))
+    keys(page, "j", "Enter")
+    expect(page).to_have_url(re.compile(f"/jobs/{ids[1]}/$"))
+    tab_to(page, "Traceback")
+    keys(page, "Enter")
+    expect(page.locator("#live details[open] pre")).to_contain_text("no route to host")
+    keys(page, "g", "d")
+    expect(page).to_have_url(re.compile("/dead/$"))
+    tab_to(page, "^Requeue all")
+    keys(page, "Enter")
+    expect(page.get_by_role("button", name="Requeue 2")).to_be_visible()
+    tab_to(page, "^Requeue 2")
+    keys(page, "Enter")
+    expect(page).to_have_url(re.compile("/operations/"))
+    assert {selectors.job(id).status for id in ids} <= {"dead", "pending"}
+
+    keys(page, "g", "q")
+    expect(page).to_have_url(re.compile("/queues/$"))
+    tab_to(page, "^Pause")
+    keys(page, "Enter")
+    expect(page.get_by_label("Reason")).to_be_focused()
+    page.keyboard.type("no route to host")
+    keys(page, "Enter")
+    expect(page.get_by_role("button", name="Resume default")).to_be_visible()
+    assert services.paused_queues() == {"default"}
+
+
+def test_a_row_is_requeued_by_r_which_asks_first(page: Page, line: Line) -> None:
+    kept, id = line.dead("one"), line.dead("two")
+    keys(page, "g", "d")
+    expect(page.locator(f"#dead-{id}")).to_be_visible()
+    keys(page, "j", "r")
+    expect(page.locator("#ask")).to_contain_text("Requeue page_probe")
+    keys(page, "Escape")
+    assert selectors.job(id).status == "dead"
+    keys(page, "r", "Enter")
+    expect(page.locator(f"#dead-{id}")).to_have_count(0)
+    assert (selectors.job(id).status, selectors.job(kept).status) == ("pending", "dead")
+    keys(page, "j")  # the place of the row that has gone
+    assert focused(page) == kept[-8:]
+
+
+def test_rows_are_ticked_and_walked_while_they_are_refreshed(page: Page, line: Line) -> None:
+    ids = [line.dead() for _ in range(3)]
+    keys(page, "g", "d")
+    expect(page.locator("tbody tr")).to_have_count(3)
+    keys(page, "j", "j", "x")
+    expect(page.locator(f"#tick-{ids[1]}")).to_be_checked()
+    line.dead()
+    page.evaluate("htmx.trigger(document.body, 'refresh')")
+    expect(page.locator("tbody tr")).to_have_count(4)
+    expect(page.locator(f"#tick-{ids[1]}")).to_be_checked()
+    keys(page, "k")
+    assert focused(page) == ids[2][-8:]
+
+
+def test_keys_are_letters_where_one_types_and_nothing_when_switched_off(
+    page: Page, line: Line
+) -> None:
+    keys(page, "/")
+    page.keyboard.type("gj?x")
+    expect(page.locator("#top-search")).to_have_value("gj?x")
+    keys(page, "Escape", "?")
+    expect(page.locator("#keys-help")).to_be_visible()
+    keys(page, "Escape", "p")
+    expect(page.get_by_role("button", name="Live off")).to_be_visible()
+    page.locator("#display summary").press("Enter")
+    page.locator("#keys-choice").press("Space")
+    keys(page, "Escape", "g", "j")
+    page.reload()
+    keys(page, "g", "j", "?")
+    expect(page.locator("#keys-help")).to_be_hidden()
+    assert page.url.endswith("/")
+
+
+def test_the_density_is_kept(page: Page) -> None:
+    page.locator("#display summary").press("Enter")
+    page.select_option("#density-choice", "compact")
+    page.reload()
+    assert page.evaluate("document.documentElement.dataset.density") == "compact"
