@@ -56,6 +56,8 @@ TITLES = [
     ("overview", "newest", "- newest jobs, ms"),
     ("overview", "dead", "- newest dead jobs, ms"),
     ("overview", "live_workers", "- live workers, ms"),
+    ("overview", "rates", "- rates of a queue, ms"),
+    ("overview", "samples", "- the totals of the last minutes, ms"),
     ("lists", "completed", "list: completed jobs, ms"),
     ("lists", "of_a_type", "list: jobs of one type, ms"),
     ("lists", "deep", "list: from the middle on, ms"),
@@ -273,7 +275,7 @@ def pending_jobs(template: Document, count: int) -> Iterator[Document]:
 
 def overview() -> Figures:
     """Milliseconds of what the overview asks, each the median of many."""
-    from jobs import selectors, services
+    from jobs import backlog, counting, fleet, selectors, series, services
     from jobs.clients import collection
     from jobs.selectors import JobFilter
     from jobs.views.overview import DEAD_ROWS, NEWEST_ROWS
@@ -289,8 +291,10 @@ def overview() -> Figures:
         "stats": stats,
         "newest": lambda: selectors.jobs(JobFilter(), size=NEWEST_ROWS),
         "dead": lambda: selectors.jobs(JobFilter(status="dead"), size=DEAD_ROWS),
-        "live_workers": lambda: selectors.workers(ended=False),
-        "minutes": selectors.minutes,
+        "live_workers": fleet.hosts,
+        "minutes": lambda: (series.hour(), series.top_errors()),
+        "rates": lambda: counting.rates([BACKLOG], backlog.RATE_MINUTES),
+        "samples": series.recent_samples,
     }
     figures = {name: milliseconds(ask) for name, ask in asked.items()}
     return {**figures, "milliseconds": sum(figures.values())}

@@ -25,7 +25,7 @@ from typing import Any
 
 from benchmarks import bench
 from benchmarks.processes import Tree, family, kill_all, start, until
-from benchmarks.stage import with_database
+from benchmarks.stage import variables, with_database
 from taskqueue import embedded
 from taskqueue.embedded import free_port
 from taskqueue.run import WEB
@@ -51,8 +51,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         embedded.running(Path(name)) as urls,
     ):
         uri = with_database(urls["MONGODB_URI"], "viewers")
-        os.environ |= {**urls, "MONGODB_URI": uri, "DATA_DIR": name, "LOG_LEVEL": "WARNING"}
-        os.environ["DJANGO_SETTINGS_MODULE"] = "benchmarks.ours.settings"
+        os.environ |= {**urls, **variables(uri, Path(name)), "BENCH_FOLDER": name}
         bench.migrate(uri, Path(name))
         print(json.dumps(_measure(Path(name), chosen), indent=2))
 
@@ -155,7 +154,7 @@ def _drain(count: int) -> float:
     until(lambda: not jobs.count_documents(unended, limit=1), 600, "the backlog is drained", 0.2)
     span = {"$group": {"_id": 1, "a": {"$min": "$finished_at"}, "z": {"$max": "$finished_at"}}}
     (ends,) = jobs.aggregate([{"$match": these}, span])
-    rate = count / (ends["z"] - ends["a"]).total_seconds()
+    rate: float = count / (ends["z"] - ends["a"]).total_seconds()
     jobs.delete_many(these)
     services.recount()
     return rate

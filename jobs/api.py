@@ -27,6 +27,7 @@ from rest_framework.reverse import reverse
 from rest_framework.views import APIView
 
 from jobs import (
+    backlog,
     idempotency,
     letters,
     limits,
@@ -694,6 +695,21 @@ class QueueDetail(Endpoint):
     def get(self, request: Request, name: str) -> Response:
         self.reach(name, f"queue {name!r}")
         return _queue(name)
+
+
+class QueueBacklog(Endpoint):
+    rights = VIEW
+    scoped = True
+
+    @documented(
+        "show_backlog",
+        "Say how far behind a queue is: ages, targets, rates, when it is empty",
+        shapes.BacklogShape,
+        404,
+    )
+    def get(self, request: Request, name: str) -> Response:
+        self.reach(name, f"queue {name!r}")
+        return Response(shapes.BacklogShape.of(backlog.queue(name)).answer())
 
 
 class Pause(Endpoint):

@@ -31,6 +31,7 @@ urlpatterns = [
     path("v1/stats/minutes/", api.Minutes.as_view(), name="minutes"),
     path("v1/queues/", api.Queues.as_view(), name="queues"),
     path("v1/queues/<str:name>/", api.QueueDetail.as_view(), name="queue"),
+    path("v1/queues/<str:name>/backlog/", api.QueueBacklog.as_view(), name="backlog"),
     path("v1/queues/<str:name>/pause/", api.Pause.as_view(), name="pause"),
     path("v1/queues/<str:name>/resume/", api.Resume.as_view(), name="resume"),
     path("v1/workers/", api.Workers.as_view(), name="workers"),

@@ -1,14 +1,12 @@
 """Who works: hosts with their live workers and slots, and the queues that they serve."""
 
-from collections import Counter
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
-from datetime import timedelta
+from collections import Counter, defaultdict
+from dataclasses import dataclass, replace
 
 from bson import ObjectId
 from django.conf import settings
 
-from jobs import mongodb, repository
+from jobs import repository
 
 
 @dataclass(frozen=True)
@@ -28,43 +26,21 @@ class Host:
         return min(self.held, self.slots)
 
 
-@dataclass(frozen=True)
-class _Open:
-    id: ObjectId
-    host: str
-    slots: int
-    queues: frozenset[str]
-    live: bool
-
-
 def hosts() -> list[Host]:
     """Return each host with a worker that has not ended, by name."""
-    lost_before = mongodb.now() - timedelta(seconds=settings.WORKER_LOST_SECONDS)
-    found = [
-        _Open(
-            document["_id"],
-            document["host"],
-            document["concurrency"],
-            frozenset(document["queues"]),
-            document["heartbeat_at"] >= lost_before,
-        )
-        for document in repository.open_workers()
-    ]
-    held = repository.held_counts() if found else Counter[ObjectId]()
+    groups = repository.hosts(settings.WORKER_LOST_SECONDS)
+    held = repository.held_counts() if groups else Counter[ObjectId]()
+    lost = defaultdict[str, int](int)
+    live: dict[str, Host] = {}
+    for group in groups:
+        name, workers = group["_id"]["host"], group["workers"]
+        if not group["_id"]["live"]:
+            lost[name] += len(workers)
+            continue
+        holds = sum(held[worker] for worker in workers)
+        serves = frozenset[str]().union(*group["queues"])
+        live[name] = Host(name, len(workers), 0, group["slots"], holds, serves)
     return [
-        _host(name, [worker for worker in found if worker.host == name], held)
-        for name in sorted({worker.host for worker in found})
+        replace(live.get(name, Host(name, 0, 0, 0, 0, frozenset())), lost=lost[name])
+        for name in sorted({*live, *lost})
     ]
-
-
-def _host(name: str, workers: Iterable[_Open], held: Mapping[ObjectId, int]) -> Host:
-    workers = list(workers)
-    live = [worker for worker in workers if worker.live]
-    return Host(
-        name,
-        len(live),
-        len(workers) - len(live),
-        sum(worker.slots for worker in live),
-        sum(held[worker.id] for worker in live),
-        frozenset[str]().union(*(worker.queues for worker in live)),
-    )

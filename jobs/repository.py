@@ -729,10 +729,20 @@ def end_worker(worker: ObjectId, reason: str) -> None:
 
 
 @durable
-def open_workers() -> list[Document]:
-    """Return the workers that have not ended, with where they are and what they serve."""
-    fields = dict.fromkeys(("host", "concurrency", "queues", "heartbeat_at"), 1)
-    return list(collection("workers").find({"ended_at": None}, fields))
+def hosts(lost_seconds: float) -> list[Document]:
+    """Return the workers that have not ended, by host and whether they live.
+
+    With their ids as `workers`, the sum of their slots, and the lists of queues that they serve.
+    """
+    since = {"$subtract": [NOW, round(lost_seconds * 1000)]}
+    group: Document = {
+        "_id": {"host": "$host", "live": {"$gte": ["$heartbeat_at", since]}},
+        "workers": {"$push": "$_id"},
+        "slots": {"$sum": "$concurrency"},
+        "queues": {"$addToSet": "$queues"},
+    }
+    pipeline: list[Document] = [{"$match": {"ended_at": None}}, {"$group": group}]
+    return list(collection("workers").aggregate(pipeline))
 
 
 @durable

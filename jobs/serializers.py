@@ -25,6 +25,7 @@ from pydantic import (
     model_validator,
 )
 
+from jobs.backlog import QueueState
 from jobs.errors import FieldError, InvalidRequest
 from jobs.query import LONGEST as QUERY_LONGEST
 from jobs.registry import PRIORITIES, JobType, Priority
@@ -658,6 +659,50 @@ class QueueShape(Shape):
     paused_by: str | None
     paused_reason: str | None
     paused_until: datetime | None = Field(description="Null: until somebody resumes it.")
+
+
+class LaneStateShape(Shape):
+    """One lane: how many wait, since when the oldest does, and how long it should at most."""
+
+    priority: str
+    depth: int
+    oldest: datetime | None
+    target_seconds: float
+    late: bool
+
+
+class BacklogShape(Shape):
+    """How far behind a queue is. Rates are jobs a minute, over the last 5 whole minutes."""
+
+    queue: str
+    by_status: dict[str, int]
+    lanes: list[LaneStateShape]
+    accepted_per_minute: float
+    ended_per_minute: float
+    drain_seconds: float | None = Field(description="Null: nothing waits, or nobody can say.")
+    workers: int = Field(description="Live ones that serve it.")
+
+    @classmethod
+    def of(cls, state: QueueState) -> "BacklogShape":
+        lanes = [
+            LaneStateShape(
+                priority=lane.lane.priority,
+                depth=lane.depth,
+                oldest=lane.oldest,
+                target_seconds=lane.target,
+                late=lane.late,
+            )
+            for lane in state.lanes
+        ]
+        return cls(
+            queue=state.queue.name,
+            by_status=state.by_status,
+            lanes=lanes,
+            accepted_per_minute=state.accepted,
+            ended_per_minute=state.ended,
+            drain_seconds=state.drain.seconds if state.drain else None,
+            workers=state.live,
+        )
 
 
 class WorkerShape(Shape):

@@ -2,6 +2,7 @@
 
 import time
 from collections import Counter, defaultdict
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -17,27 +18,44 @@ SAMPLES = 15  # minutes
 TOP_ERRORS = 8
 
 
+@dataclass(frozen=True)
+class _Lately:
+    """What a minute brought, and its errors by type and exception."""
+
+    minute: Minute
+    errors: Mapping[tuple[str, str], int]
+
+
+def _lately(at: datetime, counts: Mapping[str, int]) -> _Lately:
+    errors = {
+        error_of(name): number for name, number in counts.items() if name.startswith(f"{ERRORS}.")
+    }
+    return _Lately(selectors.as_minute(at, counts), errors)
+
+
 class _Hour:
     """The last hour of a queue, of which only the newest minutes are read anew."""
 
     def __init__(self) -> None:
         self.read_at = float("-inf")
-        self.counts: dict[datetime, Counter[str]] = {}
+        self.lately: dict[datetime, _Lately] = {}
 
-    def read(self, queue: str) -> dict[datetime, Counter[str]]:
-        """Return the counts of each whole minute, the oldest first."""
+    def read(self, queue: str) -> list[_Lately]:
+        """Return each whole minute, the oldest first."""
         current = minute_of(mongodb.now())
         whole = time.monotonic() - self.read_at > REREAD_SECONDS
         since = current - timedelta(minutes=MINUTES if whole else SETTLED)
         fresh: dict[datetime, Counter[str]] = defaultdict(Counter)
         for at, counts in counting.minutes(since, queue=queue, type=""):
             fresh[at].update(counts)
-        kept = {at: counts for at, counts in self.counts.items() if at < since and not whole}
-        self.counts = kept | fresh
+        every = [current - timedelta(minutes=ago) for ago in range(MINUTES, 0, -1)]
+        known = {} if whole else self.lately
+        self.lately = {
+            at: known[at] if at in known and at < since else _lately(at, fresh[at]) for at in every
+        }
         if whole:
             self.read_at = time.monotonic()
-        every = (current - timedelta(minutes=ago) for ago in range(MINUTES, 0, -1))
-        return {at: self.counts.get(at, Counter()) for at in every}
+        return list(self.lately.values())
 
 
 _hours: dict[str, _Hour] = {}
@@ -48,7 +66,7 @@ def forget() -> None:
     _hours.clear()
 
 
-def _hour(queue: str) -> dict[datetime, Counter[str]]:
+def _hour(queue: str) -> list[_Lately]:
     if queue not in _hours and len(_hours) >= REMEMBERED:
         _hours.clear()
     return _hours.setdefault(queue, _Hour()).read(queue)
@@ -59,7 +77,7 @@ def hour(queue: str = "") -> list[Minute]:
 
     Costs the reading of three minutes; once a minute, of all of them.
     """
-    return [selectors.as_minute(at, counts) for at, counts in _hour(queue).items()]
+    return [lately.minute for lately in _hour(queue)]
 
 
 @dataclass(frozen=True)
@@ -73,10 +91,10 @@ class TopError:
 
 def top_errors() -> list[TopError]:
     """Return what failed most in the last hour, whatever became of the jobs since."""
-    every = Counter[str]()
-    for counts in _hour("").values():
-        every.update({name: n for name, n in counts.items() if name.startswith(f"{ERRORS}.")})
-    return [TopError(*error_of(name), count) for name, count in every.most_common(TOP_ERRORS)]
+    every = Counter[tuple[str, str]]()
+    for lately in _hour(""):
+        every.update(lately.errors)
+    return [TopError(*of, count) for of, count in every.most_common(TOP_ERRORS)]
 
 
 @dataclass(frozen=True)

@@ -63,6 +63,7 @@ class Found:
 
     rev: str  # of the last part; empty: there is none
     fresh: bool
+    outdated: bool  # somebody has changed something since it was built
     generation: str  # of the changes that people made, before anything was read
 
 
@@ -116,8 +117,8 @@ def find(key: str) -> Found:
     try:
         with outages.redis.asked(), redis().pipeline(transaction=False) as asked:
             asked.mget(_generation_key(), _fresh_key(key), people.version_key())
-            asked.hget(_part_key(key), "rev")
-            (generation, fresh, version), rev = asked.execute()
+            asked.hmget(_part_key(key), "rev", "generation")
+            (generation, fresh, version), (rev, built_at) = asked.execute()
     except outages.NO_REDIS:
         return _found_here(key)
     people.see(version or "")
@@ -126,17 +127,18 @@ def find(key: str) -> Found:
         _generation.seen = generation
         selectors.forget_stats()
     if rev is None:
-        return Found(_found_here(key).rev, False, generation)
-    return Found(rev, fresh == generation, generation)
+        return Found(_found_here(key).rev, False, False, generation)
+    return Found(rev, fresh == generation, built_at != generation, generation)
 
 
 def _found_here(key: str) -> Found:
     generation = f"here {_generation.own}"
     kept = _remembered.get(key)
     if kept is None:
-        return Found("", False, generation)
-    fresh = kept.generation == generation and time.monotonic() < kept.until
-    return Found(kept.part.rev, fresh, generation)
+        return Found("", False, False, generation)
+    outdated = kept.generation != generation
+    fresh = not outdated and time.monotonic() < kept.until
+    return Found(kept.part.rev, fresh, outdated, generation)
 
 
 def begin(key: str) -> bool:
@@ -165,6 +167,7 @@ def keep(key: str, part: Part, generation: str, *, lasting: bool) -> None:
         return
     _remembered.put(key, _Remembered(part, generation, time.monotonic() + FRESH_SECONDS))
     fields: Any = {**vars(part), "at": part.at.isoformat(), "polls": int(part.polls)}
+    fields["generation"] = generation
     fields["packed"] = json.dumps(secrets.seal(part.packed))  # it may show what is in a payload
     try:
         with outages.redis.asked(), redis().pipeline(transaction=False) as said:

@@ -9,6 +9,7 @@ from typing import Any
 from django import template
 from django.http import QueryDict
 from django.template.loader import render_to_string
+from django.utils.html import format_html
 
 from jobs.models import Attempt, Job
 from jobs.roles import CHANGING
@@ -38,6 +39,7 @@ OPERATION_ICONS = {
     "failed": "triangle-alert",
 }
 WORKER_ICONS = {"live": "radio", "quiet": "pause", "lost": "triangle-alert", "ended": "ban"}
+WHEN = '<time datetime="{0}" title="{1}" data-manner="{2}">{1}</time>'
 SHOWN = 60  # characters of a value in a list
 SECONDS = (("d", 86400), ("h", 3600), ("m", 60))
 
@@ -87,13 +89,16 @@ def operation_state(name: str) -> str:
     return _state(name, OPERATION_ICONS.get(name, "info"))
 
 
-@register.inclusion_tag("parts/when.html")
-def when(moment: datetime | None, manner: str = "ago") -> dict[str, Any]:
+@register.simple_tag
+def when(moment: datetime | None, manner: str = "ago") -> str:
     """A moment, absolute; a script says it in the `manner` of ago, age, since or until.
 
     Said relatively by the server, it would make every answer differ from the last.
     """
-    return {"moment": moment and moment.astimezone(UTC), "manner": manner}
+    if moment is None:
+        return ""
+    utc = moment.astimezone(UTC)
+    return format_html(WHEN, utc.isoformat(), f"{utc:%Y-%m-%d %H:%M:%S} UTC", manner)
 
 
 @register.filter

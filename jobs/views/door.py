@@ -110,11 +110,12 @@ def _read(view: View, request: Request, *args: Any, **kwargs: Any) -> HttpRespon
     """Answer a poll with what others have had built; else ask the view."""
     found, builds = request.found, False
     if _is_fragment(request) and found.rev:
-        builds = not found.fresh and snapshot.begin(request.part_key)
+        # Who has just changed something is not served the part from before, whoever builds.
+        builds = not found.fresh and (found.outdated or snapshot.begin(request.part_key))
         if not builds and request.GET.get("rev") == _rev(found.rev):
             return HttpResponse(status=204)  # counted for no limit: it cost nothing
         shared = None if builds else snapshot.last(request.part_key)
-        if shared and not outages.current():
+        if shared:
             return _fragment(request, shared)
     try:
         limits.take("read", f"user:{request.user.pk}")
@@ -184,7 +185,7 @@ def live(
     dead = stats.by_status["dead"]
     part = Part.of(name, html, at=stats.at, dead=dead, polls=polls)
     if request.method in READ and status == 200:
-        lasting = not request.GET.keys() - {"rev"} and request.path == f"/{name}/"
+        lasting = not request.GET.keys() - {"rev"} and request.path in ("/", f"/{name}/")
         snapshot.keep(request.part_key, part, request.found.generation, lasting=lasting)
     if _is_fragment(request):
         return _fragment(request, part)

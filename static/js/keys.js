@@ -29,12 +29,13 @@
   }
 
   function requeue() {
-    const own = "[data-key=r], button[formaction$='/requeue/']";
+    const asking = "button[name=group][value^='requeue:']"; // its page asks
+    const own = `${asking}, button[formaction$='/requeue/']`;
     const row = chosenRow();
     const button = (row ?? document.querySelector("#live .title"))?.querySelector(own);
     if (!button) return;
     place = row ? rows().indexOf(row) : -1;
-    if (button.matches("a")) return button.click(); // its page asks
+    if (button.matches(asking)) return button.click();
     const said = button.textContent.trim().replace(/\s+/g, " ");
     ask.querySelector("h2").textContent = row ? `${said}?` : `${said} this job?`;
     ask.returnValue = "";

@@ -35,6 +35,7 @@
   let asking;
   let timer;
   let chosen = -1;
+  let stale = false; // the list is of a text that has changed since
   const options = () => [...list.children];
 
   function show(open) {
@@ -75,6 +76,7 @@
       if (!answer.ok || document.activeElement !== input) return show(false);
       const found = new DOMParser().parseFromString(await answer.text(), "text/html");
       list.replaceChildren(...found.querySelectorAll("li"));
+      stale = false;
       choose(-1);
       show(list.children.length > 0);
     } catch (error) {
@@ -83,6 +85,8 @@
   }
 
   const askSoon = () => {
+    stale = true;
+    choose(-1);
     clearTimeout(timer);
     timer = setTimeout(ask, PAUSE);
   };
@@ -101,9 +105,10 @@
 
   input.addEventListener("keydown", (event) => {
     const last = options().length - 1;
-    if (event.key === "ArrowDown" && list.hidden) {
+    if (event.key === "ArrowDown" && (list.hidden || stale)) {
       event.preventDefault();
-      ask();
+      clearTimeout(timer);
+      ask().then(() => list.hidden || choose(0));
     } else if (list.hidden) {
       return;
     } else if (event.key === "ArrowDown") {

@@ -10,7 +10,7 @@ from django.core.management import call_command
 from django.db import connection
 from pytest_django import DjangoDbBlocker
 
-from jobs import counting, roles, tokens
+from jobs import counting, fingerprint, roles, tokens
 from jobs.clients import collection
 from jobs.models import Job
 from tests.conftest import _connect_to
@@ -38,6 +38,19 @@ def test_jobs_of_a_version_that_did_not_count_are_counted(older: None) -> None:
     counted = {state: jobs for state, jobs in counting.totals().by_status.items() if jobs}
     assert counted == {"pending": 1, "completed": 2, "dead": 1, "running": 1}
     assert counting.miscounted() == {}
+
+
+def test_dead_letters_of_a_version_that_did_not_group_are_grouped(older: None) -> None:
+    dead = {"status": "dead", "queue": "default", "priority": "high", "type": "t"}
+    attempts = [{"error_type": "OSError"}, {"error_type": "ValueError"}]
+    collection("jobs").insert_many(
+        [{**dead, "error": f"row {n}", "attempts": attempts} for n in range(3)]
+    )
+    collection("jobs").insert_one({**dead, "error": None, "attempts": []})
+    call_command("migrate", "jobs", stdout=StringIO())
+    found = {job["fingerprint"] for job in collection("jobs").find({"error": {"$ne": None}})}
+    assert found == {fingerprint.of("t", "ValueError", "row 7")}
+    assert collection("jobs").count_documents({"fingerprint": None}) == 0
 
 
 def test_the_migrations_make_the_indexes_of_the_models(older: None) -> None:

@@ -80,3 +80,20 @@ def test_on_this_machine_it_needs_no_setting_at_all(tmp_path: Path) -> None:
     assert len(key) >= 50
     assert values(tmp_path, "SECRET_KEY") == [key]
     assert (tmp_path / "secret_key").stat().st_mode & 0o077 == 0
+
+
+def test_targets_are_seconds_by_queue_and_priority(tmp_path: Path) -> None:
+    (targets,) = values(
+        tmp_path, "QUEUE_TARGETS", QUEUE_TARGETS="default=60, mail=300/high=5/low=900"
+    )
+    assert targets == str({"default": {"": 60.0}, "mail": {"": 300.0, "high": 5.0, "low": 900.0}})
+
+
+@pytest.mark.parametrize(
+    "bad", ["mail", "=5", "mail=", "mail=soon", "mail=0", "mail=5/urgent=1", "a=1.2.3"]
+)
+def test_a_target_that_is_none_stops_the_process_with_an_example(tmp_path: Path, bad: str) -> None:
+    done = python(tmp_path, "-c", PRINT % (("DEBUG",),), QUEUE_TARGETS=bad)
+    assert done.returncode != 0
+    assert f"QUEUE_TARGETS: {bad!r} is no target" in done.stderr
+    assert "mail=300/high=5" in done.stderr

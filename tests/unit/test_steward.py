@@ -105,3 +105,22 @@ def test_deletion_rests_while_nothing_is_old_enough(monkeypatch: pytest.MonkeyPa
     assert steward.expiring.seconds == 1.0
     steward.expire()
     assert steward.expiring.seconds == 5.0
+
+
+def test_it_says_when_each_chore_ran_last_and_what_waits_for_a_store(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    said: dict[str, Any] = {}
+
+    def report(supervisor: ObjectId, ages: Any, **facts: Any) -> None:
+        said.update(ages=ages, **facts)
+
+    monkeypatch.setattr(services, "report_steward", report)
+    steward = Steward(Board(1, 1, []), ObjectId(), NO_PIPE)
+    ran = {chore.name: chore for chore in steward.chores}
+    ran["repair"].ran_at, ran["repair"].failing = time.monotonic() - 5, True
+    steward.report()
+    assert set(said["ages"]) == {"repair"}  # the others have not run yet
+    assert 5 <= said["ages"]["repair"]["seconds"] < 30
+    assert said["ages"]["repair"]["failing"]
+    assert not said["leading"]

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from jobs.registry import Lane
 from jobs.states import State
-from jobs.tallies import BUCKETS, Changes, bucket, bucket_end, quantile
+from jobs.tallies import BUCKETS, Changes, bucket, bucket_end, error_name, error_of, quantile
 
 NOW = datetime(2026, 1, 2, 3, 4, 5, 678000, UTC)
 MINUTE = NOW.replace(second=0, microsecond=0)
@@ -125,3 +125,23 @@ def test_quantiles_grow_with_their_share_and_of_nothing_there_is_none() -> None:
     assert told == sorted(told, key=lambda value: value or 0)
     assert quantile({}, 0.5) is None
     assert quantile({3: 0}, 0.5) is None
+
+
+@pytest.mark.parametrize("type", ["send_email", "a.b-c"])
+def test_the_name_of_an_error_has_no_level_of_its_own(type: str) -> None:
+    name = error_name(type, "smtplib.SMTPError")
+    assert name.count(".") == 1
+    assert error_of(name) == (type, "smtplib.SMTPError")
+
+
+def test_an_error_is_counted_once_in_the_minute_of_all() -> None:
+    changes = Changes()
+    changes.ended("mail", "send_email", "failed", error_type="KeyError")
+    changes.ended("mail", "send_email", "completed")
+    errors = {
+        (name["queue"], name["type"]): more[error]
+        for name, more in changes.additions(NOW, 0)
+        for error in more
+        if error.startswith("errors.")
+    }
+    assert errors == {("", ""): 1}

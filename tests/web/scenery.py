@@ -74,7 +74,7 @@ def keep_alive() -> None:
     """Say every few seconds that the workers live: this does not end."""
     while True:
         time.sleep(5)
-        services.heartbeat([worker["_id"] for worker in repository.open_workers()])
+        services.heartbeat([worker["_id"] for worker in collection("workers").find({}, {"_id": 1})])
 
 
 def _worker(host: str) -> ObjectId:

@@ -63,6 +63,7 @@ def pages() -> Iterator[tuple[str, str]]:
         yield f"job-{state}", f"/jobs/{id}/"
         if state == "dead":
             yield "job-discard", f"/jobs/{id}/cancel/"
+            yield "dead-group", f"/dead/groups/{Job.objects.get(id=id).fingerprint}/"
     yield "operation", f"/operations/{Operation.objects.all()[0].id}/"
 
 

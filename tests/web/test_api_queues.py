@@ -58,6 +58,22 @@ def test_a_queue_is_paused_by_a_person_and_resumed() -> None:
     assert caller.post("queues/mail/resume/").json()["paused_at"] is None
 
 
+def test_a_queue_says_how_far_behind_it_is() -> None:
+    submitted(queue="mail", priority="low")
+    dead(queue="mail")
+    selectors.forget_stats()
+    found = api("viewer").get("queues/mail/backlog/").json()
+    assert (found["queue"], found["workers"], found["drain_seconds"]) == ("mail", 0, None)
+    assert {name: jobs for name, jobs in found["by_status"].items() if jobs} == {
+        "pending": 1,
+        "dead": 1,
+    }
+    lanes = {lane["priority"]: lane for lane in found["lanes"]}
+    assert (lanes["low"]["depth"], lanes["low"]["late"]) == (1, False)
+    assert (lanes["high"]["oldest"], lanes["high"]["target_seconds"]) == (None, 60.0)
+    assert problem(api("viewer").get("queues/nope/backlog/"), 404)["code"] == "not_found"
+
+
 @pytest.mark.parametrize("act", ["pause", "resume"])
 @pytest.mark.parametrize("name", ["nope", "$ne", "é", "a b"])
 def test_an_unknown_queue_is_not_found(name: str, act: str) -> None:

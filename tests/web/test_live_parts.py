@@ -144,7 +144,8 @@ def test_a_part_holds_nothing_personal(
         parts.append(poll(client, path).content.decode())
     assert "csrfmiddlewaretoken" not in parts[0]
     assert not re.search(r"admin-[0-9a-f]{24}", parts[0])
-    assert parts[0] == parts[1]
+    if path != "/system/":  # where round trips and sizes differ from moment to moment
+        assert parts[0] == parts[1]
 
 
 def test_what_arrives_is_shown_within_a_second(
@@ -164,6 +165,8 @@ def test_an_operator_sees_at_once_what_they_did(
     rev = rev_of(operator.get("/dead/"))
     other.get("/dead/")
     assert operator.post(f"/jobs/{id}/requeue/", **FRAGMENT).status_code == 200
+    for part in kept("part:*"):
+        redis().set(f"{part.removesuffix(':fresh')}:building", 1, px=10_000)  # from before
     for client in (operator, other):
         answer = poll(client, "/dead/", rev)
         assert answer.status_code == 200
