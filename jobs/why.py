@@ -152,7 +152,10 @@ def _paused(queue: str) -> str:
     found = next((each for each in selectors.queues() if each.name == queue), None)
     if found is None or found.paused_at is None:
         return ""
-    return f"Queue {queue} is paused, by {found.paused_by} since {_moment(found.paused_at)}."
+    until = f" until {_moment(found.paused_until)}" if found.paused_until else ""
+    reason = f": {found.paused_reason}" if found.paused_reason else "."
+    since = _moment(found.paused_at)
+    return f"Queue {queue} is paused{until}, by {found.paused_by} since {since}{reason}"
 
 
 def _ahead(job: Job, lane: Lane, servers: Sequence[Server]) -> list[Ahead]:
