@@ -283,7 +283,7 @@ def _workers(facts: Facts) -> Iterator[Block]:
         yield Block("no_worker", "No worker is live.", _start(queue))
     elif not serving:
         served = ", ".join(sorted({name for server in facts.servers for name in server.queues}))
-        said = f"No live worker serves queue {queue}: {len(facts.servers)} serve {served}."
+        said = f"No live worker serves queue {queue}; those that are live serve {served}."
         yield Block("no_worker", said, _start(queue))
     elif all(server.quiet for server in serving):
         yield Block(
