@@ -13,6 +13,7 @@ import os
 import random
 import re
 import statistics
+import subprocess
 import sys
 import tempfile
 import time
@@ -24,8 +25,9 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks import bench
-from benchmarks.processes import Tree, family, kill_all, start, until
+from benchmarks.processes import Failed, Tree, family, kill_all, start, until
 from benchmarks.stage import variables, with_database
+from benchmarks.systems.base import ROOT
 from taskqueue import embedded
 from taskqueue.embedded import free_port
 from taskqueue.run import WEB
@@ -53,6 +55,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
         uri = with_database(urls["MONGODB_URI"], "viewers")
         os.environ |= {**urls, **variables(uri, Path(name)), "BENCH_FOLDER": name}
         bench.migrate(uri, Path(name))
+        collect = [sys.executable, "manage.py", "collectstatic", "--noinput", "--verbosity", "0"]
+        subprocess.run(collect, cwd=ROOT, check=True)
         print(json.dumps(_measure(Path(name), chosen), indent=2))
 
 
@@ -196,6 +200,8 @@ def _watched(port: int, sessions: list[str], pid: int) -> Iterator[dict[str, Any
         ended.set()
         statuses, took = answers.get()
         crowd.join()
+    if strange := statuses.keys() - {200, 204}:
+        raise Failed(f"viewers were answered {sorted(strange)}")
     cuts = statistics.quantiles(took, n=100)
     total = sum(statuses.values())
     found |= {
