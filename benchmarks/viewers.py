@@ -25,7 +25,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks import bench
-from benchmarks.processes import Failed, Tree, family, kill_all, start, until
+from benchmarks.processes import Failed, Tree, family, kill_all, start, tail, until
 from benchmarks.stage import variables, with_database
 from benchmarks.systems.base import ROOT
 from taskqueue import embedded
@@ -67,18 +67,19 @@ def _measure(folder: Path, chosen: argparse.Namespace) -> dict[str, Any]:
     _fill(chosen.stored)
     sessions = _sessions(chosen.viewers)
     port = free_port()
-    web = start([*WEB, "--bind", f"127.0.0.1:{port}"], dict(os.environ), folder / "web.log")
+    log = folder / "web.log"
+    web = start([*WEB, "--bind", f"127.0.0.1:{port}"], dict(os.environ), log)
     tree = Tree([WORKERS], dict(os.environ), folder / "tree.log")
     try:
         until(lambda: _listens(port), 60, "the web process answers")
         until(_workers_live, 60, "workers are live")
-        with _watched(port, sessions, web.pid) as idle:
+        with _watched(port, sessions, web.pid, log) as idle:
             time.sleep(chosen.seconds)
         rates: dict[str, list[float]] = {"without": [], "with": []}
         busy: list[dict[str, Any]] = []
         for _ in range(2):
             rates["without"].append(_drain(chosen.jobs))
-            with _watched(port, sessions, web.pid) as seen:
+            with _watched(port, sessions, web.pid, log) as seen:
                 rates["with"].append(_drain(chosen.jobs))
             busy.append(seen)
     finally:
@@ -183,7 +184,7 @@ def _listens(port: int) -> bool:
 
 
 @contextmanager
-def _watched(port: int, sessions: list[str], pid: int) -> Iterator[dict[str, Any]]:
+def _watched(port: int, sessions: list[str], pid: int, log: Path) -> Iterator[dict[str, Any]]:
     """Have viewers look meanwhile; the dictionary says what they saw, and what it cost."""
     found: dict[str, Any] = {}
     spawned = multiprocessing.get_context("spawn")
@@ -201,7 +202,7 @@ def _watched(port: int, sessions: list[str], pid: int) -> Iterator[dict[str, Any
         statuses, took = answers.get()
         crowd.join()
     if strange := statuses.keys() - {200, 204}:
-        raise Failed(f"viewers were answered {sorted(strange)}")
+        raise Failed(f"viewers were answered {sorted(strange)}: {tail(log)}")
     cuts = statistics.quantiles(took, n=100)
     total = sum(statuses.values())
     found |= {
