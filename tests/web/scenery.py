@@ -57,13 +57,13 @@ def build() -> None:
     roles.make_groups()
     User.objects.create_superuser(USER, password=PASSWORD)
     roles.give(User.objects.create_user("grafana"), "viewer")
-    workers = [_worker(host) for host in HOSTS for _ in range(3)]
+    workers = [_worker(host, group) for host in HOSTS for group in [ObjectId()] * 3]
     past = random.Random(4711)
     _history(past)
     for number in range(48):
         _completed(list(PAYLOADS)[number % 4], workers[number % 9], past)
-    for number in range(11):
-        _failed(list(PAYLOADS)[number * number % 4], workers[number % 9], dead=number % 4 != 3)
+    for number in range(14):
+        _failed(list(PAYLOADS)[number % 4], workers[number % 9], dead=number % 5 != 4)
     _backlog()
     for number in range(5):
         _claim(_enqueue(list(PAYLOADS)[number % 4], priority="high"), workers[number])
@@ -77,12 +77,12 @@ def keep_alive() -> None:
         services.heartbeat([worker["_id"] for worker in collection("workers").find({}, {"_id": 1})])
 
 
-def _worker(host: str) -> ObjectId:
+def _worker(host: str, supervisor: ObjectId) -> ObjectId:
     worker = ObjectId()
     serves = [*QUEUES] if host != HOSTS[2] else ["default", "mail"]
     facts = {"host": host, "pid": random.randrange(900, 9000), "concurrency": 2}
     version = "0.1.0" if host != HOSTS[2] else "0.0.9"
-    services.register_worker(worker, serves, supervisor=ObjectId(), version=version, **facts)
+    services.register_worker(worker, serves, supervisor=supervisor, version=version, **facts)
     return worker
 
 
@@ -188,7 +188,7 @@ def _people() -> None:
     reason = "Deploying 2.4: the old reports lock the new table"
     until = mongodb.now() + timedelta(minutes=42)
     services.pause("reports", actor=USER, reason=reason, until=until)
-    frozen = services.preview("requeue", JobFilter(status="dead", type="resize_image"), actor=USER)
+    frozen = services.preview("requeue", JobFilter(status="dead", type="process_data"), actor=USER)
     found = services.read_token(frozen.token, actor=USER)
     services.operate_at_once(services.start_operation(found, actor=USER).id)
     tokens.issue(User.objects.get(username="grafana"), role="viewer")

@@ -38,13 +38,15 @@ PAGES = {
     "queue-pause": "/queues/mail/pause/",
     "workers": "/workers/",
     "operations": "/operations/",
+    "system": "/system/",
+    "people": "/people/",
     "audit": "/audit/",
     "tokens": "/tokens/",
-    "login": "/login/",
 }
+LOGIN = "/login/"  # shown to those who are not logged in
 STATES = ("completed", "dead", "retrying", "running", "scheduled")
-QUALITY = 50  # of a WebP: text stays sharp, and all of them together small
-MOST = {1440: 1800, 390: 2400}  # pixels of height: longer lists say nothing more
+QUALITY = 45  # of a WebP: text stays sharp, and all of them together small
+MOST = {1440: 1500, 390: 1800}  # pixels of height: longer lists say nothing more
 SETTINGS = {
     "DJANGO_SETTINGS_MODULE": "taskqueue.settings",
     "ENVIRONMENT": "staging",
@@ -80,6 +82,8 @@ def main() -> None:
             for theme in ("light", "dark"):
                 for name, width in WIDTHS.items():
                     page = _page(browser, theme, width, url)
+                    _shoot(page, outdir / f"login-{theme}-{name}.webp", LOGIN, width)
+                    _log_in(page)
                     for title, address in addresses.items():
                         _shoot(page, outdir / f"{title}-{theme}-{name}.webp", address, width)
             browser.close()
@@ -129,17 +133,18 @@ class _Quiet(WSGIRequestHandler):
 
 
 def _page(browser: Browser, theme: str, width: int, url: str) -> Page:
-    from tests.web import scenery
-
     context = browser.new_context(viewport={"width": width, "height": 900}, base_url=url)
     context.add_init_script(f"localStorage.setItem('theme', '{theme}')")
-    page = context.new_page()
-    page.goto("/login/")
+    return context.new_page()
+
+
+def _log_in(page: Page) -> None:
+    from tests.web import scenery
+
     page.fill("#id_username", scenery.USER)
     page.fill("#id_password", scenery.PASSWORD)
     page.click("main button")
     page.wait_for_selector("#live")
-    return page
 
 
 def _shoot(page: Page, path: Path, address: str, width: int) -> None:

@@ -11,7 +11,7 @@ from django.urls import resolve
 from playwright.sync_api import Browser, ConsoleMessage, Page
 
 from tests.web import scenery
-from tests.web.screenshots import pages
+from tests.web.screenshots import LOGIN, pages
 from tests.web.test_matrix import read_table
 
 VENDOR = Path(__file__).with_name("vendor")
@@ -56,14 +56,17 @@ def test_every_page_is_open_to_everybody(page: Page) -> None:
     page.on("pageerror", lambda error: said.append(f"{page.url}: {error}"))
     walked = dict(pages())
     found = [fault for name, path in walked.items() for fault in _faults(page, name, path)]
+    page.context.clear_cookies()
+    walked["login"] = LOGIN
+    found += _faults(page, "login", LOGIN)
     assert not found, "\n".join(found)
     assert not said, "\n".join(said)
     assert {resolve(path.partition("?")[0]).route for path in walked.values()} >= _html_routes()
 
 
 def _html_routes() -> set[str]:
-    """The routes of all pages: what an admin gets, and is no file, API or Django's own admin."""
-    others = re.compile(r"admin/|api/|static/|healthz|readyz|metrics|.*export")
+    """The routes of all pages: what an admin gets, and is no file, part, API or Django's admin."""
+    others = re.compile(r"admin/|api/|static/|healthz|readyz|metrics|.*export|jobs/suggest/")
     table = read_table()
     return {route for route in table if table[route]["get"][4] == 200 and not others.match(route)}
 

@@ -108,14 +108,15 @@ def test_what_is_in_hand_survives_the_refreshes(page: Page, line: Line) -> None:
     expect(search).to_be_focused()
     assert page.evaluate("scrollY") == 40
     page.locator("#pill").click()
-    expect(page.locator("tbody tr")).to_have_count(7)
+    expect(page.locator("table.dead tbody tr")).to_have_count(7)
     expect(page.locator("#pill")).to_be_hidden()
     for tick in ticks:
         expect(tick).to_be_checked()
 
 
 def _ids(page: Page) -> list[str]:
-    found: list[str] = page.locator("tbody tr").evaluate_all("rows => rows.map(row => row.id)")
+    rows = page.locator("table.dead tbody tr")
+    found: list[str] = rows.evaluate_all("rows => rows.map(row => row.id)")
     return found
 
 
@@ -135,11 +136,11 @@ def test_rows_do_not_move_under_the_pointer_and_come_when_it_leaves(page: Page, 
 def test_selected_text_stays_selected(page: Page, line: Line) -> None:
     id = line.dead("first words")
     page.goto("/dead/")
-    error = page.locator(f"#dead-{id} summary")
+    error = page.locator(f"#dead-{id} .lane")
     page.evaluate("node => getSelection().selectAllChildren(node)", error.element_handle())
     line.dead()
     expect(page.locator("#pill")).to_be_visible()
-    assert page.evaluate("getSelection().toString()") == "first words"
+    assert page.evaluate("getSelection().toString()") == "default/medium"
 
 
 def test_an_idle_page_asks_less_often_until_somebody_is_there(page: Page, line: Line) -> None:
