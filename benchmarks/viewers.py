@@ -13,6 +13,7 @@ import os
 import random
 import re
 import statistics
+import subprocess
 import sys
 import tempfile
 import time
@@ -24,8 +25,9 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks import bench
-from benchmarks.processes import Tree, family, kill_all, start, until
+from benchmarks.processes import Failed, Tree, family, kill_all, start, tail, until
 from benchmarks.stage import variables, with_database
+from benchmarks.systems.base import ROOT
 from taskqueue import embedded
 from taskqueue.embedded import free_port
 from taskqueue.run import WEB
@@ -53,6 +55,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
         uri = with_database(urls["MONGODB_URI"], "viewers")
         os.environ |= {**urls, **variables(uri, Path(name)), "BENCH_FOLDER": name}
         bench.migrate(uri, Path(name))
+        collect = [sys.executable, "manage.py", "collectstatic", "--noinput", "--verbosity", "0"]
+        subprocess.run(collect, cwd=ROOT, check=True)
         print(json.dumps(_measure(Path(name), chosen), indent=2))
 
 
@@ -63,18 +67,19 @@ def _measure(folder: Path, chosen: argparse.Namespace) -> dict[str, Any]:
     _fill(chosen.stored)
     sessions = _sessions(chosen.viewers)
     port = free_port()
-    web = start([*WEB, "--bind", f"127.0.0.1:{port}"], dict(os.environ), folder / "web.log")
+    log = folder / "web.log"
+    web = start([*WEB, "--bind", f"127.0.0.1:{port}"], dict(os.environ), log)
     tree = Tree([WORKERS], dict(os.environ), folder / "tree.log")
     try:
         until(lambda: _listens(port), 60, "the web process answers")
         until(_workers_live, 60, "workers are live")
-        with _watched(port, sessions, web.pid) as idle:
+        with _watched(port, sessions, web.pid, log) as idle:
             time.sleep(chosen.seconds)
         rates: dict[str, list[float]] = {"without": [], "with": []}
         busy: list[dict[str, Any]] = []
         for _ in range(2):
             rates["without"].append(_drain(chosen.jobs))
-            with _watched(port, sessions, web.pid) as seen:
+            with _watched(port, sessions, web.pid, log) as seen:
                 rates["with"].append(_drain(chosen.jobs))
             busy.append(seen)
     finally:
@@ -154,10 +159,8 @@ def _drain(count: int) -> float:
     until(lambda: not jobs.count_documents(unended, limit=1), 600, "the backlog is drained", 0.2)
     span = {"$group": {"_id": 1, "a": {"$min": "$finished_at"}, "z": {"$max": "$finished_at"}}}
     (ends,) = jobs.aggregate([{"$match": these}, span])
-    rate: float = count / (ends["z"] - ends["a"]).total_seconds()
-    jobs.delete_many(these)
-    services.recount()
-    return rate
+    seconds: float = (ends["z"] - ends["a"]).total_seconds()
+    return count / seconds
 
 
 def _workers_live() -> bool:
@@ -179,7 +182,7 @@ def _listens(port: int) -> bool:
 
 
 @contextmanager
-def _watched(port: int, sessions: list[str], pid: int) -> Iterator[dict[str, Any]]:
+def _watched(port: int, sessions: list[str], pid: int, log: Path) -> Iterator[dict[str, Any]]:
     """Have viewers look meanwhile; the dictionary says what they saw, and what it cost."""
     found: dict[str, Any] = {}
     spawned = multiprocessing.get_context("spawn")
@@ -196,6 +199,8 @@ def _watched(port: int, sessions: list[str], pid: int) -> Iterator[dict[str, Any
         ended.set()
         statuses, took = answers.get()
         crowd.join()
+    if strange := statuses.keys() - {200, 204}:
+        raise Failed(f"viewers were answered {sorted(strange)}: {tail(log)}")
     cuts = statistics.quantiles(took, n=100)
     total = sum(statuses.values())
     found |= {

@@ -11,17 +11,16 @@ from datetime import UTC, datetime
 
 import pymongo
 from django.db import Error as DatabaseError
-from pymongo.errors import PyMongoError
+from pymongo.errors import ConnectionFailure, PyMongoError
 from redis.exceptions import RedisError
 
 from jobs.errors import StoreDown
-from jobs.problems import too_slow
 
 ERRORS = (StoreDown, PyMongoError, DatabaseError)  # how MongoDB's absence shows
 NO_REDIS = (RedisError, StoreDown)
 PAUSE_SECONDS = 2.0  # between two tries
 TRY_SECONDS = 10.0  # how long a try may take before another thread makes its own
-HURRY_SECONDS = 1.5  # how long MongoDB may take while it is known to be away
+HURRY_SECONDS = 3.0  # how long MongoDB may take while it is known to be away
 
 
 @dataclass(frozen=True)
@@ -51,7 +50,7 @@ class Store:
                 yield
         except self.errors as error:
             self._next_try = time.monotonic() + PAUSE_SECONDS
-            if not too_slow(error):
+            if _is_absence(error):
                 self.since = self.since or datetime.now(UTC)
             raise
         except BaseException:
@@ -62,6 +61,12 @@ class Store:
     def hurried(self) -> AbstractContextManager[object]:
         """Have MongoDB answer soon if it did not last time: it is most likely still away."""
         return pymongo.timeout(HURRY_SECONDS) if self.since else nullcontext()
+
+
+def _is_absence(error: BaseException) -> bool:
+    """Whether a store was not there, rather than slow or unwilling to do this one thing."""
+    cause = error.__cause__ or error
+    return not isinstance(cause, PyMongoError) or isinstance(cause, ConnectionFailure)
 
 
 mongodb = Store("MongoDB", ERRORS)

@@ -152,7 +152,10 @@ def _paused(queue: str) -> str:
     found = next((each for each in selectors.queues() if each.name == queue), None)
     if found is None or found.paused_at is None:
         return ""
-    return f"Queue {queue} is paused, by {found.paused_by} since {_moment(found.paused_at)}."
+    until = f" until {_moment(found.paused_until)}" if found.paused_until else ""
+    reason = f": {found.paused_reason}" if found.paused_reason else "."
+    since = _moment(found.paused_at)
+    return f"Queue {queue} is paused{until}, by {found.paused_by} since {since}{reason}"
 
 
 def _ahead(job: Job, lane: Lane, servers: Sequence[Server]) -> list[Ahead]:
@@ -280,7 +283,7 @@ def _workers(facts: Facts) -> Iterator[Block]:
         yield Block("no_worker", "No worker is live.", _start(queue))
     elif not serving:
         served = ", ".join(sorted({name for server in facts.servers for name in server.queues}))
-        said = f"No live worker serves queue {queue}: {len(facts.servers)} serve {served}."
+        said = f"No live worker serves queue {queue}; those that are live serve {served}."
         yield Block("no_worker", said, _start(queue))
     elif all(server.quiet for server in serving):
         yield Block(

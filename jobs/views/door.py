@@ -122,9 +122,9 @@ def _read(view: View, request: Request, *args: Any, **kwargs: Any) -> HttpRespon
         # With nothing to show instead, the view itself finds out: it may need no store.
         with outages.mongodb.asked() if found.rev else outages.mongodb.hurried():
             return view(request, *args, **kwargs)
-    except outages.ERRORS as error:
-        kept = snapshot.last(request.part_key)
-        if kept is None or problems.too_slow(error):
+    except outages.ERRORS:
+        kept = snapshot.last(request.part_key) if outages.mongodb.since else None
+        if kept is None:
             raise
         return _fragment(request, kept) if _is_fragment(request) else _kept_page(request, kept)
     finally:

@@ -62,9 +62,10 @@ def test_every_block_of_the_page_does_what_it_says(server: dict[str, str], tmp_p
     folder = tmp_path / "caller"
     folder.mkdir()
     said = [run(language, block, server, folder) for language, block in BLOCKS]
-    submitted, listed, operation, with_httpx, _, with_client = said
+    submitted, listed, searched, operation, with_httpx, _, with_client = said
     assert '"status":"pending"' in submitted
     assert '"next":null' in listed
+    assert '"type":"send_email"' in searched
     assert '"action":"cancel"' in operation
     assert with_httpx.split() == ["pending", "timed_out", "304"]
     assert with_client.strip() == "pending"

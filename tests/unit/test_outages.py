@@ -3,6 +3,12 @@
 import threading
 
 import pytest
+from pymongo.errors import (
+    AutoReconnect,
+    ExecutionTimeout,
+    OperationFailure,
+    ServerSelectionTimeoutError,
+)
 
 from jobs.errors import NotFound, StoreDown
 from jobs.memory import Memory
@@ -56,6 +62,24 @@ def test_what_says_nothing_about_the_store_ends_no_outage_and_begins_none(store:
     since, store._next_try = store.since, 0.0
     fail(store, NotFound("no such job"))
     assert store.since == since
+
+
+@pytest.mark.parametrize(
+    ("cause", "absent"),
+    [
+        (ServerSelectionTimeoutError("nobody there"), True),
+        (AutoReconnect("connection closed"), True),
+        (ExecutionTimeout("too slow", 50), False),
+        (OperationFailure("not allowed", 13), False),
+        (None, True),
+    ],
+)
+def test_what_is_slow_or_refused_is_no_absence(
+    store: Store, cause: Exception | None, absent: bool
+) -> None:
+    with pytest.raises(StoreDown), store.asked():
+        raise StoreDown("it failed") from cause
+    assert (store.since is not None) == absent
 
 
 def test_the_memory_is_bounded_and_what_is_used_stays() -> None:

@@ -1,9 +1,11 @@
 """Dead letters: the list, the preview and the requeue of exactly what was previewed."""
 
 import pytest
+from django.contrib.auth.models import Permission
 from django.core import signing
 
-from tests.web.actors import api, dead, fields, submitted
+from jobs import roles, selectors
+from tests.web.actors import api, dead, fields, problem, submitted
 
 pytestmark = pytest.mark.usefixtures("stores")
 
@@ -70,3 +72,13 @@ def test_a_token_that_is_forged_widened_or_missing_is_refused() -> None:
 )
 def test_a_selection_that_makes_no_sense_is_refused(body: object, field: str) -> None:
     assert fields(api().post("dead/preview/", body)) == [field]
+
+
+def test_bulk_alone_requeues_nothing() -> None:
+    id, caller = dead(), api("operator")
+    token = caller.post("dead/preview/").json()["token"]
+    roles.group("operator").permissions.remove(Permission.objects.get(codename="retry"))
+    assert problem(caller.post("dead/preview/"), 403)
+    assert problem(caller.post("dead/requeue/", {"token": token}), 403)
+    assert problem(caller.post("operations/", {"token": token}), 403)
+    assert selectors.job(id).status == "dead"

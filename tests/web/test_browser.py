@@ -115,7 +115,7 @@ def test_what_is_in_hand_survives_the_refreshes(page: Page, line: Line) -> None:
 
 
 def _ids(page: Page) -> list[str]:
-    rows = page.locator("table.dead tbody tr")
+    rows = page.locator("tbody tr[id^=dead-]")
     found: list[str] = rows.evaluate_all("rows => rows.map(row => row.id)")
     return found
 

@@ -62,10 +62,11 @@ def test_an_estimate_follows_from_what_ended_lately(line: Line) -> None:
 
 def test_a_paused_queue_says_by_whom(line: Line) -> None:
     id = line.pending()
-    services.pause("default", actor="ada")
+    services.pause("default", actor="ada", reason="the mail server is down")
     found = why(id)
     assert found["blocks"][0]["code"] == "paused"
     assert "by ada since" in found["summary"]
+    assert found["summary"].endswith(": the mail server is down")
     assert found["estimate_seconds"] is None
 
 
