@@ -7,7 +7,7 @@ from django.http import HttpResponse
 
 from jobs import backlog, charts, selectors, series
 from jobs.backlog import Backlog, LaneState, QueueState
-from jobs.selectors import JobFilter, Stats
+from jobs.selectors import ROW, JobFilter, Stats
 from jobs.series import Sample
 from jobs.states import State
 from jobs.views import graphs
@@ -90,7 +90,7 @@ def overview(request: Request) -> HttpResponse:
         "graphs": [graphs.throughput(minutes), graphs.waits(minutes), graphs.runs(minutes)],
         "errors": series.top_errors(),
         "hosts": now.hosts,
-        "recent": selectors.jobs(JobFilter(status=status), size=NEWEST_ROWS).jobs,
+        "recent": selectors.jobs(JobFilter(status=status), size=NEWEST_ROWS, fields=ROW).jobs,
         "status": status,
         "states": list(State),
         "dead": selectors.jobs(JobFilter(status=State.DEAD), size=DEAD_ROWS).jobs,

@@ -36,21 +36,22 @@ window.taskqueue.rows = (() => {
 
   const areInUse = (live) => [...live.querySelectorAll(LISTS)].some(isInUse);
 
-  // Return an answer in which rows that are in use keep their place, and how many new ones wait;
-  // null: there are none. Such rows are brought up to date; one that has gone stays for the moment.
+  // Return an answer in which rows keep their place, while those of any list are in use, and how many
+  // new ones wait there; null: there are none. Rows are brought up to date; one that has gone stays.
   function hold(live, html) {
+    if (!areInUse(live)) return null;
     const fresh = document.createElement("template");
     fresh.innerHTML = html;
     let waiting = null;
     const lists = fresh.content.querySelectorAll(LISTS);
     for (const [place, list] of live.querySelectorAll(LISTS).entries()) {
       const ids = idsOf(list);
-      if (!ids.length || ids.includes("") || !isInUse(list)) continue;
+      if (!ids.length || ids.includes("")) continue; // without a name for each there is no place
       const kept = ids.map((id) => fresh.content.getElementById(id)).find((row) => row);
       const target = kept?.parentElement ?? lists[place]; // with all of them gone: by its place
       const news = target?.nodeName === list.nodeName ? idsOf(target) : ids;
       if (news.join() === ids.join()) continue;
-      waiting = (waiting ?? 0) + news.filter((id) => !ids.includes(id)).length;
+      waiting = (waiting ?? 0) + (isInUse(list) ? news.filter((id) => !ids.includes(id)).length : 0);
       const now = new Map([...target.children].map((row) => [row.id, row]));
       const shown = [...list.children].map((row) => now.get(row.id) ?? row.cloneNode(true));
       target.replaceChildren(...shown);
