@@ -57,7 +57,7 @@ SETTINGS = {
 
 def pages() -> Iterator[tuple[str, str]]:
     """Yield what each page is called, and its address."""
-    from jobs.models import Job, Operation
+    from jobs.models import Job, Operation, Worker
 
     yield from PAGES.items()
     for state in STATES:
@@ -65,7 +65,10 @@ def pages() -> Iterator[tuple[str, str]]:
         yield f"job-{state}", f"/jobs/{id}/"
         if state == "dead":
             yield "job-discard", f"/jobs/{id}/cancel/"
+            yield "job-edit", f"/jobs/{id}/edit/"
+            yield "job-delete", f"/jobs/{id}/delete/"
             yield "dead-group", f"/dead/groups/{Job.objects.get(id=id).fingerprint}/"
+    yield "workers-stop", f"/workers/{Worker.objects.filter(ended_at=None)[0].pk}/stop/"
     yield "operation", f"/operations/{Operation.objects.all()[0].id}/"
 
 

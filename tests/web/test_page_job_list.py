@@ -70,7 +70,7 @@ def test_a_search_that_stopped_says_where(
 @pytest.mark.parametrize(
     ("text", "words"),
     [
-        ("st", ["state:"]),
+        ("stat", ["state:"]),
         ("state:de", ["state:dead"]),
         ("-state:de", ["-state:dead"]),
         ("priority:", ["priority:high", "priority:medium", "priority:low"]),
