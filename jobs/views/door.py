@@ -186,7 +186,7 @@ def live(
     part = Part.of(name, html, at=stats.at, dead=dead, polls=polls)
     if request.method in READ and status == 200:
         lasting = not request.GET.keys() - {"rev"} and request.path in ("/", f"/{name}/")
-        snapshot.keep(request.part_key, part, request.found.generation, lasting=lasting)
+        snapshot.keep(request.part_key, part, request.found, lasting=lasting)
     if _is_fragment(request):
         return _fragment(request, part)
     shown |= {"part": html, "rev": _rev(part.rev), "polls": polls}
