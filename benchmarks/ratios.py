@@ -6,7 +6,7 @@ from typing import Any
 from benchmarks.figures import Figure, Results, figure, last, number
 
 IDEAL_WAITING = 1_500.0  # jobs a second: 3 x 50 that take 0.1 s each
-HEARTBEATS = "workers"  # the collection to which an idle tree may write
+HEARTBEATS = {"workers", "stewards"}  # the collections that say who lives
 
 
 @dataclass(frozen=True)
@@ -220,6 +220,6 @@ def writes(seen: dict[str, Any] | None) -> Row:
     what, target = "Idle: MongoDB writes besides heartbeats", "none"
     if seen is None:
         return Row(what, "–", "–", "–", target, None)
-    others = {name: count for name, count in seen.items() if name.split(" ")[1] != HEARTBEATS}
+    others = {name: count for name, count in seen.items() if name.split(" ")[1] not in HEARTBEATS}
     shown = ", ".join(f"{count} × {name}" for name, count in others.items()) or "none"
     return Row(what, shown, "", "", target, not others)
