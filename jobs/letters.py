@@ -14,7 +14,7 @@ from jobs.errors import NotFound
 from jobs.models import GroupNote
 from jobs.states import State
 
-GROUPED = 10_000  # dead letters that are looked at
+GROUPED = 5_000  # dead letters that are looked at
 GROUPS = 100  # the largest
 HOURS = 24
 MILLISECONDS = 3_600_000  # of an hour

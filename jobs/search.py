@@ -22,8 +22,8 @@ from jobs.query import ARGS, BadQuery, Term, number, parse, period, printed, sec
 from jobs.registry import NAME
 from jobs.states import State
 
-EXAMINED = 10_000  # jobs that one page of a search looks into
-COUNTED = 1_000  # jobs of each state that the counts of a search look into
+EXAMINED = 5_000  # jobs that one page of a search looks into
+COUNTED = 500  # jobs of each state that the counts of a search look into
 SECONDS = 5.0  # a question may not hold up the store for longer
 SLACK = timedelta(hours=1)  # by which a maker's clock may be wrong
 MOST_WORKERS = 1_000
