@@ -26,7 +26,7 @@ from jobs.memory import Memory
 log = structlog.get_logger(__name__)
 
 FRESH_SECONDS = 1.0  # how long a part is as good as new, at least
-FRESH_MOST_SECONDS = 3.0
+FRESH_MOST_SECONDS = 2.0
 SPARING = 40  # times as long as it took to build: so pages take little of a core, however heavy
 BUILD_SECONDS = 10.0  # after which a build counts as dead, and another begins
 KEPT_SECONDS = 120  # how long the last one of an address stays in Redis

@@ -16,7 +16,7 @@ from django.contrib.staticfiles.handlers import StaticFilesHandler
 from django.core.wsgi import get_wsgi_application
 from django.db import connections
 from django.test import Client
-from playwright.sync_api import Browser, sync_playwright
+from playwright.sync_api import Browser, expect, sync_playwright
 from pytest_django.plugin import DjangoDbBlocker
 
 from jobs import registry, repository, roles, services
@@ -27,6 +27,7 @@ from tests.web.screenshots import CHROMIUM_ARGS
 HOSTILE = '"><svg onload=alert(1)></script><img src=x onerror=alert(2)>'
 FRAGMENT = {"HTTP_HX_REQUEST": "true"}
 NAME = "page_probe"
+expect.set_options(timeout=30_000)  # a deadline, on a machine that is busy with other tests
 
 
 @pytest.fixture(autouse=True)

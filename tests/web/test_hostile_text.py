@@ -154,9 +154,9 @@ def test_a_report_of_hostile_text_is_only_text(watched: Watched, probe: str) -> 
 def test_the_description_of_the_api_can_be_read_and_tried(watched: Watched) -> None:
     page: Page = watched.page
     page.goto("/api/docs/")
-    expect(page.locator("#operations-v1-list_jobs, .opblock").first).to_be_visible(timeout=30_000)
+    expect(page.locator("#operations-v1-list_jobs, .opblock").first).to_be_visible()
     page.goto("/api/redoc/")
-    expect(page.get_by_role("heading", name="Submit a job").first).to_be_visible(timeout=30_000)
+    expect(page.get_by_role("heading", name="Submit a job").first).to_be_visible()
     page.goto("/api/v1/stats/")
     expect(page.get_by_text("by_status").first).to_be_visible()
 
