@@ -11,7 +11,7 @@ from rest_framework.request import Request
 
 from jobs import origin, tokens
 from jobs.models import ApiToken
-from jobs.roles import Right, bind, may, scope_of
+from jobs.roles import Right, may, scope_of
 from jobs.tokens import TokenRefused
 
 if TYPE_CHECKING:  # it imports this module: the settings name it
@@ -34,7 +34,6 @@ class ApiTokenAuthentication(BaseAuthentication):
             token = tokens.identify(words[1].decode("latin-1"))
         except TokenRefused as refusal:
             raise AuthenticationFailed(str(refusal)) from None
-        bind(token.user, token.role, token.queues)
         origin.name_token(str(token))
         return token.user, token
 

@@ -1,8 +1,9 @@
 """Who asks. A poll does not ask MongoDB for that: users and their rights are kept for a moment.
 
-A change of a user, a role or a group counts up `version`, which every poll reads with its part. So
-it holds from the next poll on; without Redis, after `KEPT_SECONDS`. Whatever is no poll asks
-MongoDB, unless that is away: then who was known goes on reading, and changes nothing.
+A change of a user, a role, a group or a token counts up `version`, which every poll reads with its
+part, and every call of the API by itself. So it holds from the next one on; for polls without
+Redis, after `KEPT_SECONDS`. Pages and actions ask MongoDB, unless that is away: then who was known
+goes on reading, and changes nothing.
 """
 
 import time
@@ -42,7 +43,7 @@ _kept: Memory[_Kept] = Memory(REMEMBERED)
 
 
 def version_key() -> str:
-    """STRING: how often a user, a role or a group was changed."""
+    """STRING: how often a user, a role, a group or a token was changed."""
     return f"{settings.REDIS_PREFIX}:people"
 
 
@@ -51,8 +52,17 @@ def see(version: str) -> None:
     _Version.seen = version
 
 
+def version() -> str | None:
+    """Return the version that Redis has; `None`: it does not answer, and nobody may be kept."""
+    try:
+        with outages.redis.asked():
+            return str(redis().get(version_key()) or "")
+    except outages.NO_REDIS:
+        return None
+
+
 def changed() -> None:
-    """Say that a user, a role or a group is not as it was."""
+    """Say that a user, a role, a group or a token is not as it was."""
     forget()
     try:
         with outages.redis.asked():

@@ -202,19 +202,24 @@ def group(role: Role) -> Group:
     """Return the group of a role. One that is missing is made, with the rights of `AT_FIRST`."""
     found, new = Group.objects.get_or_create(name=role)
     if new:
-        found.permissions.set(_permission(right) for right in AT_FIRST[role])
+        found.permissions.set(_permissions(AT_FIRST[role]))
     return found
 
 
 def make_groups() -> None:
     """Make the groups, and give those of an older version their rights: once, when migrating."""
     for role in ROLES:
-        group(role).permissions.add(*(_permission(right) for right in AT_FIRST[role]))
+        group(role).permissions.add(*_permissions(AT_FIRST[role]))
 
 
-def _permission(right: Right) -> Permission:
+def _permissions(rights: Iterable[Right]) -> list[Permission]:
     app, model = OF
     kind, _ = ContentType.objects.get_or_create(app_label=app, model=model)
+    there = {each.codename: each for each in Permission.objects.filter(content_type=kind)}
+    return [there.get(right) or _permission(kind, right) for right in rights]
+
+
+def _permission(kind: ContentType, right: Right) -> Permission:
     found, _ = Permission.objects.get_or_create(
         content_type=kind, codename=right, defaults={"name": NAMES[right]}
     )

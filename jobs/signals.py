@@ -12,6 +12,7 @@ from pymongo.errors import PyMongoError
 
 from jobs import audit, people
 from jobs.errors import StoreDown
+from jobs.models import ApiToken
 
 log = structlog.get_logger(__name__)
 
@@ -59,6 +60,7 @@ def _write(actor: str, action: str, target: str, detail: str = "") -> None:
 
 @receiver([post_save, post_delete], sender=User)
 @receiver([post_save, post_delete], sender=Group)
+@receiver([post_save, post_delete], sender=ApiToken)
 def person_changed(sender: Any, update_fields: Any = None, **_: Any) -> None:
     """Have everybody asked for anew; that somebody logs in changes nobody."""
     if update_fields != frozenset({"last_login"}):

@@ -4,15 +4,19 @@ import hashlib
 import hmac
 import secrets
 import string
+import time
 from collections.abc import Iterable
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Literal
 
 from bson import ObjectId
+from django.conf import settings
 from django.contrib.auth.models import User
 
-from jobs import mongodb, roles
+from jobs import mongodb, people, roles
 from jobs.errors import FieldError, InvalidRequest, NotFound
+from jobs.memory import Memory
 from jobs.models import ApiToken
 from jobs.registry import NAME
 
@@ -22,6 +26,8 @@ LETTERS = string.ascii_lowercase + string.digits
 NAME_LENGTH = 100
 MAX_QUEUES = 50
 USED_EVERY = timedelta(minutes=1)  # how often the last use is written down, at most
+KEPT_SECONDS = 5.0  # how long a change may stay unseen that Redis could not tell of
+REMEMBERED = 1_000  # tokens in this process
 
 
 class TokenRefused(Exception):
@@ -94,12 +100,47 @@ def _expiry_faults(expires_at: datetime | None) -> list[FieldError]:
     return []
 
 
+@dataclass(frozen=True)
+class _Kept:
+    """A token with its user and their rights, as they were at a version of people."""
+
+    token: ApiToken
+    version: str
+    until: float
+
+
+_kept: Memory[_Kept] = Memory(REMEMBERED)
+
+
 def identify(text: str) -> ApiToken:
-    """Return the record of a token that may be used now. Raises `TokenRefused`, which says why."""
+    """Return the record of a token that may be used now, its user bound to what it may.
+
+    Raises `TokenRefused`, which says why, and `StoreDown`. A token that was just read is not read
+    again while nobody's rights change: see `jobs.people`.
+    """
+    name, version = f"{settings.REDIS_PREFIX} {digest(text)}", people.version()
+    kept = _kept.get(name)
+    if kept and kept.version == version and time.monotonic() < kept.until:
+        found = kept.token
+    else:
+        found = _read(text)
+        if version is not None:
+            _kept.put(name, _Kept(found, version, time.monotonic() + KEPT_SECONDS))
+    _check(found)
+    return found
+
+
+def _read(text: str) -> ApiToken:
     named = ApiToken.objects.filter(public=public_part(text)).select_related("user")
     found: ApiToken | None = named.first()
     if found is None or not hmac.compare_digest(found.digest, digest(text)):
         raise TokenRefused("This token is unknown. Send the whole of it, as it was shown once.")
+    roles.bind(found.user, found.role, found.queues)
+    roles.rights_of(found.user)
+    return found
+
+
+def _check(found: ApiToken) -> None:
     now = mongodb.now()
     if found.revoked_at is not None:
         raise TokenRefused("This token was revoked. Ask an admin for a new one.")
@@ -109,7 +150,7 @@ def identify(text: str) -> ApiToken:
         raise TokenRefused("This token belongs to a user who is not active.")
     if found.last_used_at is None or now - found.last_used_at > USED_EVERY:
         ApiToken.objects.filter(pk=found.pk).update(last_used_at=now)
-    return found
+        found.last_used_at = now
 
 
 def revoke(id: str) -> ApiToken:
@@ -119,4 +160,5 @@ def revoke(id: str) -> ApiToken:
     if found is None:
         raise NotFound(f"There is no token {id}.")
     named.filter(revoked_at=None).update(revoked_at=mongodb.now())
+    people.changed()
     return found

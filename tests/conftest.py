@@ -29,6 +29,8 @@ from taskqueue import embedded
 
 _running = ExitStack()
 LOGINS = (AccessAttempt, AccessAttemptExpiration, AccessLog)
+# What roles are made of: always the same, and long to make.
+LASTING = {ContentType._meta.db_table, Permission._meta.db_table}
 WEB_MODELS = (LogEntry, ContentType, Permission, Group, User, Session, *LOGINS)
 
 
@@ -109,7 +111,8 @@ def stores(database: str) -> Iterator[str]:
     _connect_to(database)
     counting.abort_abandoned(0.0)  # of what the last test killed
     for collection in connection.database.list_collection_names():
-        connection.database[collection].delete_many({})
+        if collection not in LASTING:
+            connection.database[collection].delete_many({})
     services._know_queue.cache_clear()
     selectors.forget_stats()
     series.forget()

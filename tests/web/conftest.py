@@ -17,11 +17,13 @@ from django.core.wsgi import get_wsgi_application
 from django.db import connections
 from django.test import Client
 from playwright.sync_api import Browser, expect, sync_playwright
+from pymongo.monitoring import CommandListener
 from pytest_django.plugin import DjangoDbBlocker
 
 from jobs import registry, repository, roles, services
 from jobs.claims import ClaimedJob
 from jobs.models import AuditEntry
+from tests.conftest import _connect_to
 from tests.web.screenshots import CHROMIUM_ARGS
 
 HOSTILE = '"><svg onload=alert(1)></script><img src=x onerror=alert(2)>'
@@ -35,6 +37,36 @@ def _database(django_db_blocker: DjangoDbBlocker) -> Iterator[None]:
     """Let Django reach MongoDB: the `stores` fixture makes and drops the database itself."""
     with django_db_blocker.unblock():
         yield
+
+
+class Commands(CommandListener):
+    """The names of the commands that MongoDB was sent."""
+
+    def __init__(self) -> None:
+        self.names: list[str] = []
+
+    def started(self, event: Any) -> None:
+        self.names.append(event.command_name)
+
+    def succeeded(self, event: Any) -> None:
+        pass
+
+    def failed(self, event: Any) -> None:
+        pass
+
+
+@pytest.fixture
+def commands(stores: str) -> Iterator[Commands]:
+    wrapper = connections["default"]
+    listener, options = Commands(), wrapper.settings_dict["OPTIONS"]
+    pool = wrapper._connection_pools.pop("default")
+    wrapper.settings_dict["OPTIONS"] = {**options, "event_listeners": [listener]}
+    _connect_to(stores)
+    yield listener
+    wrapper._connection_pools.pop("default").close()
+    wrapper.settings_dict["OPTIONS"] = options
+    wrapper._connection_pools["default"] = pool
+    _connect_to(stores)
 
 
 @pytest.fixture

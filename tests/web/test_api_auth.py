@@ -51,7 +51,8 @@ def test_the_token_of_an_inactive_user_is_refused_at_once() -> None:
     who = user("admin")
     caller = Api(who)
     assert caller.get("jobs/").status_code == 200
-    User.objects.filter(pk=who.pk).update(is_active=False)
+    who.is_active = False
+    who.save()
     problem(caller.get("jobs/"), 401)
 
 

@@ -3,7 +3,7 @@
 import json
 import re
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
@@ -11,49 +11,16 @@ import pytest
 from cryptography.fernet import Fernet
 from django.conf import settings
 from django.contrib.auth.models import User
-from django.db import connections
 from django.test import Client
-from pymongo.monitoring import CommandListener
 from pytest_django.fixtures import Settings
 from redis.connection import AbstractConnection
 
 from jobs import people, roles, secrets, snapshot
 from jobs.clients import redis
 from jobs.limits import key as limit_key
-from tests.conftest import _connect_to
-from tests.web.conftest import FRAGMENT, Line
+from tests.web.conftest import FRAGMENT, Commands, Line
 
 PAGES = ["/", "/jobs/", "/jobs/?status=dead", "/dead/", "/queues/", "/workers/", "/operations/"]
-
-
-class Commands(CommandListener):
-    """The names of the commands that MongoDB was sent."""
-
-    def __init__(self) -> None:
-        self.names: list[str] = []
-
-    def started(self, event: Any) -> None:
-        self.names.append(event.command_name)
-
-    def succeeded(self, event: Any) -> None:
-        pass
-
-    def failed(self, event: Any) -> None:
-        pass
-
-
-@pytest.fixture
-def commands(stores: str) -> Iterator[Commands]:
-    wrapper = connections["default"]
-    listener, options = Commands(), wrapper.settings_dict["OPTIONS"]
-    pool = wrapper._connection_pools.pop("default")
-    wrapper.settings_dict["OPTIONS"] = {**options, "event_listeners": [listener]}
-    _connect_to(stores)
-    yield listener
-    wrapper._connection_pools.pop("default").close()
-    wrapper.settings_dict["OPTIONS"] = options
-    wrapper._connection_pools["default"] = pool
-    _connect_to(stores)
 
 
 @pytest.fixture

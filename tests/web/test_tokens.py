@@ -4,16 +4,18 @@ import re
 from collections.abc import Callable
 from datetime import timedelta
 from io import StringIO
+from typing import Any
 
 import pytest
 from django.contrib.auth.models import Group, Permission, User
 from django.core.management import CommandError, call_command
 from django.test import Client
 
-from jobs import mongodb, roles, selectors, services, tokens
+from jobs import mongodb, people, roles, selectors, services, tokens
 from jobs.clients import collection
 from jobs.models import ApiToken, AuditEntry
 from tests.web.actors import MAIL, Api, api, dead, fields, problem, submitted, user
+from tests.web.conftest import Commands
 
 pytestmark = pytest.mark.usefixtures("stores")
 
@@ -41,7 +43,10 @@ def test_a_token_that_has_ended_is_a_401(change: dict[str, Callable[..., object]
     caller = api("admin")
     assert caller.get("jobs/").status_code == 200
     now = mongodb.now()
-    ApiToken.objects.update(**{name: value(now) for name, value in change.items()})
+    (kept,) = ApiToken.objects.all()
+    for name, value in change.items():
+        setattr(kept, name, value(now))
+    kept.save()
     assert problem(caller.get("jobs/"), 401)["code"] == "unauthenticated"
 
 
@@ -96,8 +101,55 @@ def test_the_last_use_is_written_once_a_minute() -> None:
     caller.get("jobs/")
     assert ApiToken.objects.get().last_used_at == first
     ApiToken.objects.update(last_used_at=first - timedelta(seconds=61))
+    people.changed()
     caller.get("jobs/")
     assert ApiToken.objects.get().last_used_at >= first
+
+
+# --- kept for a moment ------------------------------------------------------------------------
+
+
+def test_a_token_that_was_just_read_is_not_read_again(commands: Commands) -> None:
+    caller = api("viewer")
+    caller.get("queues/")
+    commands.names.clear()
+    assert caller.get("queues/").status_code == 200
+    asked_once = len(commands.names)
+    people.changed()
+    commands.names.clear()
+    assert caller.get("queues/").status_code == 200
+    assert len(commands.names) == asked_once + 2  # the token with its user, and their rights
+
+
+def test_an_expiry_holds_for_a_token_that_is_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    caller = Api(user("viewer"), expires_at=mongodb.now() + timedelta(hours=1))
+    assert caller.get("jobs/").status_code == 200
+    later = mongodb.now() + timedelta(hours=2)
+    monkeypatch.setattr(mongodb, "now", lambda: later)
+    problem(caller.get("jobs/"), 401)
+
+
+@pytest.mark.parametrize("past", ["the application", "Redis"])
+def test_what_nobody_told_of_is_seen_seconds_later(
+    monkeypatch: pytest.MonkeyPatch, until: Callable[..., Any], past: str
+) -> None:
+    monkeypatch.setattr(tokens, "KEPT_SECONDS", 0.5)
+    caller = api("viewer")
+    assert caller.get("jobs/").status_code == 200
+    if past == "Redis":
+        monkeypatch.setattr(people, "changed", lambda: None)
+        services.revoke_token(str(ApiToken.objects.get().pk), actor="root")
+    else:
+        ApiToken.objects.update(revoked_at=mongodb.now())
+    until(lambda: caller.get("jobs/").status_code == 401, tokens.KEPT_SECONDS + 5)
+
+
+def test_without_redis_every_call_asks_mongodb(monkeypatch: pytest.MonkeyPatch) -> None:
+    caller = api("viewer")
+    monkeypatch.setattr(people, "version", lambda: None)
+    assert caller.get("jobs/").status_code == 200
+    ApiToken.objects.update(revoked_at=mongodb.now())
+    problem(caller.get("jobs/"), 401)
 
 
 # --- the scope --------------------------------------------------------------------------------
