@@ -109,7 +109,9 @@ def fetch(client: Redis, lanes: Sequence[Lane], count: int) -> list[ObjectId]:
     Raises `RedisError`; the ids of a lost reply are found again by repair.
     """
     keys: list[Any] = [key(lane) for lane in lanes]
-    taken: list[str] = Script(client, script("fetch"))(keys=keys, args=[count])
+    taken: list[str] = []
+    if count > 1:  # for one alone BRPOP does as well
+        taken = Script(client, script("fetch"))(keys=keys, args=[count])
     if not taken:
         reply = client.brpop(keys, timeout=BLOCK_SECONDS)
         taken = [str(reply[1])] if reply else []

@@ -16,7 +16,8 @@ from pymongo.errors import PyMongoError
 
 from jobs import audit, mongodb, origin, outages, people, versions
 from jobs.errors import ReadOnly, StoreDown
-from jobs.problems import RETRY_SECONDS, SAFE, Problem, too_slow
+from jobs.origin import SAFE
+from jobs.problems import RETRY_SECONDS, Problem, too_slow
 from jobs.problems import response as problem_response
 
 log = structlog.get_logger(__name__)

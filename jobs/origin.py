@@ -17,6 +17,7 @@ from jobs import context
 
 Via = Literal["page", "api", "admin", "command", "worker"]
 HEADER = "X-Request-ID"
+SAFE = ("GET", "HEAD", "OPTIONS")  # methods that change nothing
 REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")  # no line end: it goes into logs and headers
 
 

@@ -18,7 +18,7 @@ from django.utils.crypto import constant_time_compare
 from jobs import outages, roles
 from jobs.clients import redis
 from jobs.memory import Memory
-from jobs.problems import SAFE
+from jobs.origin import SAFE
 
 KEPT_SECONDS = 30.0
 REMEMBERED = 1_000  # users in this process

@@ -34,12 +34,12 @@ from jobs.errors import (
     TooLarge,
     Unstorable,
 )
+from jobs.origin import SAFE
 
 log = structlog.get_logger(__name__)
 
 CONTENT_TYPE = "application/problem+json"
 RETRY_SECONDS = 5
-SAFE = ("GET", "HEAD", "OPTIONS")
 CODES = {
     400: "invalid",
     401: "unauthenticated",

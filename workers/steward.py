@@ -27,13 +27,17 @@ log = structlog.get_logger(__name__)
 LEADER_SECONDS = 12.0  # a leader silent for two heartbeats is passed over
 SPARE = 10  # times less often others do the leader's chores: it may be cut off from Redis, or hang
 JUMP_SECONDS = 2.0  # by how much MongoDB's clock may disagree with ours about a heartbeat's time
+SOON = 0.1  # of its time: what is due so soon is done while awake, and then with the others
+BURY_SECONDS = 1.0  # of what MongoDB did not take at once
 REPAIR_SECONDS = 1.0
+REPAIR_IDLE_SECONDS = 2.0  # while nothing was missing
 OPERATE_SECONDS = 0.1  # between two batches of bulk operations: everybody else comes first
-OPERATE_IDLE_SECONDS = 1.0  # between two looks for one, while none moves a job
+OPERATE_IDLE_SECONDS = 2.0  # between two looks for one, while none moves a job
 PROMOTE_SECONDS = 0.2
 PROMOTE_IDLE_SECONDS = 1.0  # until the next look, while nothing is due sooner than that
 PROMOTE_PASS_SECONDS = 2.0
 COUNT_SECONDS = 2.0
+COUNT_IDLE_SECONDS = 5.0  # while all is counted
 EXPIRE_SECONDS = 1.0
 EXPIRE_IDLE_SECONDS = 5.0  # while nothing is old enough
 TIDY_PASS_SECONDS = 0.2  # of counting and of deleting, which can wait while promotion cannot
@@ -100,21 +104,23 @@ class Steward:
         self.heeded: Asked | None = None
         self.beating = Chore("heartbeat", settings.WORKER_HEARTBEAT_SECONDS, self.heartbeat)
         self.promoting = Chore("promote", PROMOTE_SECONDS, self.promote, for_all=True)
+        self.counting = Chore("count", COUNT_SECONDS, self.count, for_all=True)
         self.expiring = Chore("expire", EXPIRE_SECONDS, self.expire, for_all=True)
         self.operating = Chore("operate", OPERATE_IDLE_SECONDS, self.operate, for_all=True)
+        self.repairing = Chore("repair", REPAIR_SECONDS, self.repair, for_all=True)
         self.known: list[str] = []  # queues
         self.chores = (
-            Chore("bury", 0.5, self.bury),
+            Chore("bury", BURY_SECONDS, self.bury),
             self.beating,
             Chore("queues", QUEUES_SECONDS, self.read_queues),
             Chore("heed", HEED_SECONDS, self.heed),
             Chore("report", REPORT_SECONDS, self.report),
             Chore("abort", ABORT_SECONDS, services.abort_abandoned, for_all=True),
             self.promoting,
-            Chore("count", COUNT_SECONDS, self.count, for_all=True),
+            self.counting,
             self.expiring,
             self.operating,
-            Chore("repair", REPAIR_SECONDS, self.repair, for_all=True),
+            self.repairing,
             Chore("reap", REAP_SECONDS, self.reap, for_all=True),
             Chore("sample", SAMPLE_SECONDS, services.sample, for_all=True),
             Chore("moved_on", MOVED_ON_SECONDS, self.tell_moved_on),
@@ -125,7 +131,7 @@ class Steward:
         while not self.stopping:
             self.hear(min(chore.due(self.leading) for chore in self.chores) - time.monotonic())
             for chore in self.chores:
-                if time.monotonic() >= chore.due(self.leading):
+                if time.monotonic() >= chore.due(self.leading) - SOON * chore.seconds:
                     chore.run()
         self._finish()
 
@@ -244,7 +250,8 @@ class Steward:
 
     def count(self) -> None:
         """Take into the totals what is not in them yet."""
-        self._until_none(services.count, TIDY_PASS_SECONDS)
+        counted = self._until_none(services.count, TIDY_PASS_SECONDS)
+        self.counting.seconds = COUNT_SECONDS if counted else COUNT_IDLE_SECONDS
 
     def expire(self) -> None:
         """Delete the jobs that have been kept long enough."""
@@ -268,8 +275,8 @@ class Steward:
 
     def repair(self) -> None:
         """Put lost ids back into the lanes of every queue."""
-        for queue in self.known:
-            services.repair(queue)
+        mended = sum(sum(services.repair(queue).values()) for queue in self.known)
+        self.repairing.seconds = REPAIR_SECONDS if mended else REPAIR_IDLE_SECONDS
 
     def reap(self) -> None:
         """Take back the jobs of workers that went silent; not while this steward is silent too."""

@@ -24,7 +24,7 @@ from workers.worker import Place, Worker
 
 log = structlog.get_logger(__name__)
 
-TICK_SECONDS = 0.1  # how exactly deadlines are kept
+TICK_SECONDS = 0.25  # how exactly deadlines are kept
 RESTART_SECONDS = 1.0  # a process that dies at once is not started more often than that
 STEWARD_SECONDS = 8.0  # how long a steward may take over the last reports
 STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT)

@@ -61,6 +61,7 @@ class Worker:
         self._prefetch = Prefetch()
         self._batch = (0, 0.0)  # how many jobs the last batch had, when it was claimed
         self._slowest = 0.0  # seconds of its slowest job
+        self._slept = False  # whether the lanes held nothing last time
 
     def run(self) -> None:
         """Work until told to stop, or, with burst, until nothing is left to do."""
@@ -131,17 +132,22 @@ class Worker:
         self._learn()
         queues = self.board.open_queues()
         try:
-            batch = self._claim(queues, max(self._prefetch.count, len(self._idle)))
+            batch = self._claim(queues, self._wanted())
             if not batch and self.place.burst and services.is_drained(self.board.queues):
                 return False
         except (RedisError, StoreDown) as error:
             self._recover(error)
             return True
         self._batch, self._slowest = (len(batch), time.monotonic()), 0.0
+        self._slept = not batch
         self.claimed.extend(batch)
         if len(batch) > 1:
             self.recorder.wake()
         return True
+
+    def _wanted(self) -> int:
+        """Return how many jobs to ask for: where there was none, sleeping for one is cheapest."""
+        return 1 if self._slept else max(self._prefetch.count, len(self._idle))
 
     def _claim(self, queues: Sequence[str], count: int) -> list[ClaimedJob]:
         if not queues:

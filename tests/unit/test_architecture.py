@@ -1,6 +1,9 @@
 """The arrows of docs/architecture.md, read from the imports themselves."""
 
 import ast
+import os
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -101,3 +104,20 @@ def test_a_driver_is_imported_only_where_its_store_is_spoken_to(driver: str) -> 
 
 def test_no_module_has_a_name_that_says_nothing() -> None:
     assert not [name for name in ALL if set(name.split(".")) & UNSAID]
+
+
+def test_a_worker_loads_nothing_of_the_api() -> None:
+    """It would keep that in memory for nothing, and start later."""
+    code = (
+        "import sys, django; django.setup(); import workers.management.commands.runworkers;"
+        "print([name for name in ('rest_framework.views', 'jobs.api') if name in sys.modules])"
+    )
+    settings = {"DJANGO_SETTINGS_MODULE": "taskqueue.settings"}
+    ran = subprocess.run(
+        [sys.executable, "-c", code],
+        env=os.environ | settings,
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+    )
+    assert ran.stdout == "[]\n", ran.stderr

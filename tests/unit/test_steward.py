@@ -107,6 +107,35 @@ def test_deletion_rests_while_nothing_is_old_enough(monkeypatch: pytest.MonkeyPa
     assert steward.expiring.seconds == 5.0
 
 
+@pytest.mark.parametrize(
+    ("service", "chore", "busy", "idle"),
+    [("count", "counting", 2.0, 5.0), ("operate", "operating", 0.1, 2.0)],
+)
+def test_a_chore_without_work_rests(
+    monkeypatch: pytest.MonkeyPatch, service: str, chore: str, busy: float, idle: float
+) -> None:
+    steward = Steward(Board(1, 1, []), ObjectId(), NO_PIPE)
+    for done, seconds in [([7, 0], busy), ([0], idle)]:
+        left = iter(done)
+        monkeypatch.setattr(services, service, lambda left=left: next(left))
+        getattr(steward, chore).act()
+        assert getattr(steward, chore).seconds == seconds
+
+
+def test_repair_looks_again_soon_after_something_was_missing(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    missing = {"images": 0, "default": 3}
+    monkeypatch.setattr(services, "repair", lambda queue: {"high": missing[queue], "low": 0})
+    steward = Steward(Board(1, 1, []), ObjectId(), NO_PIPE)
+    steward.known = list(missing)
+    steward.repair()
+    assert steward.repairing.seconds == 1.0
+    missing["default"] = 0
+    steward.repair()
+    assert steward.repairing.seconds == 2.0
+
+
 def test_it_says_when_each_chore_ran_last_and_what_waits_for_a_store(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
