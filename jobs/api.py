@@ -274,6 +274,13 @@ class Submission(Endpoint):
         headers = {REPLAYED: "true"} if accepted.replayed else None
         return Response(body, status=201, headers=headers)
 
+    def shown(self, accepted: services.Accepted) -> Response:
+        (id,) = accepted.ids
+        try:
+            return self.answer(accepted, _shown(id))
+        except NotFound:
+            raise Gone(f"The job {id} was accepted, has ended and been deleted since.") from None
+
 
 class Jobs(Submission):
     rights = {"get": "view", "post": "submit"}
@@ -300,12 +307,7 @@ class Jobs(Submission):
         parameters=KEYED,
     )
     def post(self, request: Request) -> Response:
-        accepted = self.accept(shapes.read(shapes.JobRequest, request.data))
-        (id,) = accepted.ids
-        try:
-            return self.answer(accepted, _shown(id))
-        except NotFound:
-            raise Gone(f"The job {id} was accepted, has ended and been deleted since.") from None
+        return self.shown(self.accept(shapes.read(shapes.JobRequest, request.data)))
 
 
 class Bulk(Submission):
@@ -395,6 +397,35 @@ class Requeue(Endpoint):
         return _job(id)
 
 
+class Resubmit(Submission):
+    rights = {"post": "submit"}
+    scoped = True
+
+    @documented(
+        "resubmit_job",
+        "Submit a job that has ended as a new one, edited; a dead letter is discarded with it",
+        shapes.JobShape,
+        *(400, 404, 409, 410, 413, 415),
+        status=201,
+        request=shapes.EditRequest,
+        parameters=KEYED,
+    )
+    def post(self, request: Request, id: str) -> Response:
+        asked = shapes.read(shapes.EditRequest, request.data)
+        if not may(request.user, "retry"):
+            raise PermissionDenied
+        self.reach_job(id)
+        self.take("submit")
+        accepted = services.resubmit(
+            id,
+            asked.request(selectors.job(id, reveal=True)),
+            actor=self.actor,
+            key=self.request.headers.get(idempotency.FIELD),
+            within=self.scope,
+        )
+        return self.shown(accepted)
+
+
 class Cancel(Endpoint):
     rights = {"post": "cancel"}
     scoped = True
@@ -477,6 +508,23 @@ class DeadGroups(Endpoint):
                 {"results": found.groups, "complete": found.complete}
             ).answer()
         )
+
+
+class DeadGroupNote(Endpoint):
+    rights = {"put": "retry"}
+
+    @documented(
+        "note_group",
+        "Write down something about dead letters that are alike",
+        None,
+        *(400, 404, 415),
+        status=204,
+        request=shapes.NoteRequest,
+    )
+    def put(self, request: Request, fingerprint: str) -> Response:
+        asked = shapes.read(shapes.NoteRequest, request.data)
+        services.note_group(fingerprint, asked.text, actor=self.actor)
+        return Response(status=204)
 
 
 class DeadPreview(Endpoint):

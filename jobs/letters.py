@@ -132,6 +132,6 @@ def dead_group(alike: str) -> DeadGroups:
     found = dead_groups(alike=alike)
     if not found.groups:
         raise NotFound(
-            f"No dead letter has the fingerprint {alike}: they were requeued, discarded."
+            f"No dead letter has the fingerprint {alike}: they were requeued or discarded."
         )
     return found

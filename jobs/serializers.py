@@ -27,6 +27,7 @@ from pydantic import (
 
 from jobs.backlog import QueueState
 from jobs.errors import FieldError, InvalidRequest
+from jobs.models import Job
 from jobs.query import LONGEST as QUERY_LONGEST
 from jobs.registry import PRIORITIES, JobType, Priority
 from jobs.requests import Request
@@ -135,6 +136,24 @@ class JobRequest(Strict):
         return Request(**{name: getattr(self, name) for name in type(self).model_fields})
 
 
+class EditRequest(Strict):
+    """What is to be different when a job is submitted anew; what is left out (or null) stays."""
+
+    payload: dict[str, Any] | None = Field(None, description="All of it, as the schema has it.")
+    priority: Priority | None = None
+    queue: str | None = None
+    run_at: Moment | None = Field(None, description="Not before this time; excludes delay.")
+    delay: float | None = Field(None, description="Not before so many seconds from now.")
+    max_attempts: int | None = None
+    tags: list[str] | None = None
+
+    def request(self, original: Job) -> Request:
+        """Return what to submit in place of `original`, whose secrets are revealed."""
+        kept = ("type", "payload", "priority", "queue", "max_attempts", "tags")
+        asked = {name: value for name, value in vars(self).items() if value is not None}
+        return Request(**{name: getattr(original, name) for name in kept} | asked)
+
+
 class BulkRequest(Strict):
     """Jobs to submit all or none."""
 
@@ -163,6 +182,12 @@ class PauseRequest(Strict):
     def ends_at(self, now: datetime) -> datetime | None:
         """Return when it resumes by itself; `None`: when somebody resumes it."""
         return self.until if self.seconds is None else now + timedelta(seconds=self.seconds)
+
+
+class NoteRequest(Strict):
+    """What to write down; nothing: delete what is there."""
+
+    text: str
 
 
 class Selection(Strict):

@@ -342,22 +342,32 @@ def run_now(id: str, *, actor: str) -> None:
     audit.record(actor, "run", id, after={"status": State.PENDING.value})
 
 
-def resubmit(id: str, request: Request, *, actor: str, key: str | None = None) -> str:
-    """Accept `request`, a job that has ended and was edited, as a new job, and return its id.
+def resubmit(
+    id: str,
+    request: Request,
+    *,
+    actor: str,
+    key: str | None = None,
+    within: frozenset[str] | None = None,
+) -> Accepted:
+    """Accept `request`, a job that has ended and was edited, as a new job.
 
     The original stays and both name each other; one that is dead is discarded, so that the dead
-    letters are those that nobody has seen to. A `key` of the actor's is as for `accept`. Raises
-    `NotFound`, `IllegalMove` and what `accept` does.
+    letters are those that nobody has seen to. A `key` of the actor's and `within` are as for
+    `accept`. Raises `NotFound`, `IllegalMove` and what `accept` does.
     """
     original = selectors.read_id(id)
     if repository.status(original) not in ENDED:
         raise _refusal(id, "edited and requeued", ENDED)
-    (new,) = accept([request], key=key, scope=actor, copied_from=original).ids
+    accepted = accept([request], key=key, scope=actor, within=within, copied_from=original)
+    if accepted.replayed:
+        return accepted
+    (new,) = accepted.ids
     repository.name_copy(original, ObjectId(new))
     dead = {"$and": [{"_id": original, "status": State.DEAD}]}  # not what was requeued meanwhile
     discarded = bool(repository.cancel(dead, _retention_seconds()))
     audit.record(actor, "resubmit", id, after={"job": new, "discarded": discarded})
-    return new
+    return accepted
 
 
 def cancel(id: str, *, actor: str) -> None:

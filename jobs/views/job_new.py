@@ -134,7 +134,7 @@ def _submitted(request: Request, draft: Draft, original: str = "") -> str | None
         limits.take("submit", f"user:{request.user.pk}")
         asked, key = draft.form.request(), draft.form.key
         if original:
-            return services.resubmit(original, asked, actor=actor, key=key)
+            return services.resubmit(original, asked, actor=actor, key=key).ids[0]
         return services.accept([asked], key=key, scope=actor).ids[0]
     except InvalidRequest as refusal:
         draft.form.show(refusal)

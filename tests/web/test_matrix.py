@@ -179,6 +179,7 @@ BODIES: dict[str, Callable[[Any], Any]] = {
     "api/v1/jobs/": lambda who: JOB,
     "api/v1/jobs/bulk/": lambda who: {"jobs": [JOB]},
     "api/v1/dead/requeue/": frozen,
+    "api/v1/dead/groups/<str:fingerprint>/note/": lambda who: {"text": "known"},
     "api/v1/operations/": frozen,
     "api/v1/operations/preview/": lambda who: {"action": "requeue"},
     "jobs/new/": lambda who: {"type": "send_email", **FILLED},
@@ -202,7 +203,7 @@ def answers(route: str, clients: dict[str, Client]) -> dict[str, list[int]]:
             if method == "post" and not route.startswith("api/"):
                 answer = who.post(where, body(who))
             else:
-                data = json.dumps(body(who) if method == "post" else {})
+                data = json.dumps(body(who) if method in ("post", "put") else {})
                 sent = {} if method == "get" else {"data": data, "content_type": JSON}
                 answer = getattr(who, method)(where, **sent)
             found[method].append(answer.status_code)
