@@ -126,7 +126,7 @@ class Sweep:
     def leaving(self, point: str, n: int) -> None:
         """Workers leave: the first by itself, to be killed as it does; if more, killed by us."""
         self.world.submit(12, queue=point, seconds=0.06)
-        tree = self.tree(point, n)
+        tree = self.tree(point, n, JOB_MAX_CRASHES="10")  # of one at its start, each time
         for nth in range(n):
             wait_until(lambda nth=nth: tree.log.count("worker.started") > nth, SECONDS, "a worker")
             (worker,) = tree.children(WORKER)
