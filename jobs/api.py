@@ -414,8 +414,8 @@ class Resubmit(Submission):
         asked = shapes.read(shapes.EditRequest, request.data)
         if not may(request.user, "retry"):
             raise PermissionDenied
-        self.reach_job(id)
         self.take("submit")
+        self.reach_job(id)
         accepted = services.resubmit(
             id,
             asked.request(selectors.job(id, reveal=True)),
@@ -523,7 +523,7 @@ class DeadGroupNote(Endpoint):
     )
     def put(self, request: Request, fingerprint: str) -> Response:
         asked = shapes.read(shapes.NoteRequest, request.data)
-        services.note_group(fingerprint, asked.text, actor=self.actor)
+        services.note_group(fingerprint, asked.note, actor=self.actor)
         return Response(status=204)
 
 

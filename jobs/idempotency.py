@@ -38,11 +38,16 @@ def accepted_request(
             FieldError(FIELD, f"Use 1 to {MAX_LENGTH} printable ASCII characters.")
         )
     return {
-        "_id": _sha256(f"{scope}\0{key}"),
+        "_id": name(key, scope),
         "digest": digest,
         "ids": list(ids),
         "expire_at": now + KEPT,
     }
+
+
+def name(key: str, scope: str) -> str:
+    """Return under which name a request is stored."""
+    return _sha256(f"{scope}\0{key}")
 
 
 def digest_of_operation(id: ObjectId) -> str:
@@ -50,8 +55,10 @@ def digest_of_operation(id: ObjectId) -> str:
     return _sha256(f"operation {id}")
 
 
-def digest(requests: Sequence[Request]) -> str:
+def digest(requests: Sequence[Request], *, copied_from: ObjectId | None = None) -> str:
     """Return what tells requests apart, as they were given. Raises `InvalidRequest`.
+
+    `copied_from` is the job that was edited; its copy is another request than that of another job.
 
     A delay, not the time it leads to, and without the defaults of the signature: these change with
     the hour or with a new version of the job type, though the caller asks for the same.
@@ -61,7 +68,7 @@ def digest(requests: Sequence[Request]) -> str:
     except PydanticSerializationError as error:
         fault = f"It cannot be compared, so it cannot have an idempotency key: {error}."
         raise InvalidRequest(FieldError("payload", fault)) from None
-    return _sha256(f"[{','.join(given)}]")
+    return _sha256(f"[{','.join(given)}]{copied_from or ''}")
 
 
 def _canonical(value: Any) -> str:

@@ -7,6 +7,7 @@ goes on reading, and changes nothing.
 """
 
 import time
+from contextlib import suppress
 from dataclasses import dataclass
 
 from django.conf import settings
@@ -14,6 +15,7 @@ from django.contrib import auth
 from django.contrib.auth.models import AnonymousUser, User
 from django.http import HttpRequest
 from django.utils.crypto import constant_time_compare
+from redis.exceptions import RedisError
 
 from jobs import outages, roles
 from jobs.clients import redis
@@ -34,9 +36,10 @@ class _Kept:
 
 
 class _Version:
-    """The version that this process saw last."""
+    """The version that this process saw last, and how often it changed somebody itself."""
 
     seen = ""
+    own = 0
 
 
 _kept: Memory[_Kept] = Memory(REMEMBERED)
@@ -56,7 +59,7 @@ def version() -> str | None:
     """Return the version that Redis has; `None`: it does not answer, and nobody may be kept."""
     try:
         with outages.redis.asked():
-            return str(redis().get(version_key()) or "")
+            return f"{redis().get(version_key()) or ''!s} {_Version.own}"
     except outages.NO_REDIS:
         return None
 
@@ -64,11 +67,9 @@ def version() -> str | None:
 def changed() -> None:
     """Say that a user, a role, a group or a token is not as it was."""
     forget()
-    try:
-        with outages.redis.asked():
-            redis().incr(version_key())
-    except outages.NO_REDIS:
-        pass  # the other processes ask again after KEPT_SECONDS
+    _Version.own += 1
+    with suppress(RedisError):  # then the other processes ask again after KEPT_SECONDS
+        redis().incr(version_key())  # even if Redis was away a moment ago
 
 
 def forget() -> None:
@@ -78,6 +79,8 @@ def forget() -> None:
 
 def is_poll(request: HttpRequest) -> bool:
     """A page that is left open asks every two seconds: that is no sign of a person."""
+    if request.path_info.startswith("/api/"):
+        return False
     return request.method in SAFE and "HX-Request" in request.headers
 
 

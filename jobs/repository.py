@@ -438,6 +438,19 @@ def name_copy(id: ObjectId, copy: ObjectId) -> None:
 
 
 @durable
+def copy_of(id: ObjectId) -> ObjectId | None:
+    """Return the job that one was edited and requeued as; `None`: none."""
+    found = collection("jobs").find_one({"_id": id}, {"copied_to": 1})
+    return found.get("copied_to") if found else None
+
+
+@durable
+def was_accepted(name: str) -> bool:
+    """Return whether a request of that name is stored."""
+    return bool(_settled("requests", {"_id": name}, {"_id": 1}))
+
+
+@durable
 def cancel(selection: Document, keep_seconds: float) -> list[Hint]:
     """Stop jobs for good: what waits never runs, what runs is no longer recorded."""
     return _move_all({**selection, **_from(State.CANCELLED)}, cancelled(keep_seconds))

@@ -44,6 +44,18 @@ def mask(job_type: str, payload: Any) -> Any:
     return _masked(payload, known.masked(payload) if known else None)
 
 
+def unmasked(payload: Any, original: Any) -> Any:
+    """Return a payload in which what is masked is as it was in the original, in the same place."""
+    if payload == MASK:
+        return original
+    if isinstance(payload, dict) and isinstance(original, dict):
+        return {name: unmasked(each, original.get(name, each)) for name, each in payload.items()}
+    if isinstance(payload, list) and isinstance(original, list):
+        kept = [*original, *payload[len(original) :]]
+        return [unmasked(each, kept[place]) for place, each in enumerate(payload)]
+    return payload
+
+
 def mask_result(job_type: str, payload: Any, result: Any) -> Any:
     """Return a result as people may see it: secrets of its payload are masked in it too."""
     found = values(job_type, payload)

@@ -25,6 +25,7 @@ from pydantic import (
     model_validator,
 )
 
+from jobs import secrets
 from jobs.backlog import QueueState
 from jobs.errors import FieldError, InvalidRequest
 from jobs.models import Job
@@ -139,7 +140,11 @@ class JobRequest(Strict):
 class EditRequest(Strict):
     """What is to be different when a job is submitted anew; what is left out (or null) stays."""
 
-    payload: dict[str, Any] | None = Field(None, description="All of it, as the schema has it.")
+    payload: dict[str, Any] | None = Field(
+        None,
+        description="All of it, as the schema has it. What is masked where you read it, and comes "
+        "back masked, stays as it is.",
+    )
     priority: Priority | None = None
     queue: str | None = None
     run_at: Moment | None = Field(None, description="Not before this time; excludes delay.")
@@ -151,6 +156,8 @@ class EditRequest(Strict):
         """Return what to submit in place of `original`, whose secrets are revealed."""
         kept = ("type", "payload", "priority", "queue", "max_attempts", "tags")
         asked = {name: value for name, value in vars(self).items() if value is not None}
+        if self.payload is not None:
+            asked["payload"] = secrets.unmasked(self.payload, original.payload)
         return Request(**{name: getattr(original, name) for name in kept} | asked)
 
 
@@ -187,7 +194,7 @@ class PauseRequest(Strict):
 class NoteRequest(Strict):
     """What to write down; nothing: delete what is there."""
 
-    text: str
+    note: str
 
 
 class Selection(Strict):

@@ -4,7 +4,7 @@ import random
 import time
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from functools import cache
 from typing import Any, Literal
@@ -119,6 +119,7 @@ def accept(
     scope: str = "",
     within: frozenset[str] | None = None,
     copied_from: ObjectId | None = None,
+    digest: str = "",
 ) -> Accepted:
     """Accept all of these jobs or none.
 
@@ -129,7 +130,8 @@ def accept(
     A `key` makes it safe to ask again: for 24 hours, the same requests under the same key get the
     same ids and nothing is stored; others raise `IdempotencyConflict`. `scope` is whose key it is.
     `within` are the queues that the caller may use (`None`: all), or else `OutOfScope` is raised.
-    `copied_from` is the job that was edited and is requeued as this one.
+    `copied_from` is the job that was edited and is requeued as this one. `digest` tells a request
+    apart from others under its key; empty: all that it asks for does.
     """
     if not requests:
         return Accepted([])
@@ -147,7 +149,7 @@ def accept(
         _check_scope([document["queue"] for document in documents], within)
     ids = [document["_id"] for document in documents]
     named = (
-        idempotency.accepted_request(key, scope, idempotency.digest(requests), ids, now)
+        idempotency.accepted_request(key, scope, digest or idempotency.digest(requests), ids, now)
         if key is not None
         else None
     )
@@ -357,16 +359,26 @@ def resubmit(
     `accept`. Raises `NotFound`, `IllegalMove` and what `accept` does.
     """
     original = selectors.read_id(id)
-    if repository.status(original) not in ENDED:
+    again = key is not None and repository.was_accepted(idempotency.name(key, actor))
+    if not again and repository.status(original) not in ENDED:
         raise _refusal(id, "edited and requeued", ENDED)
-    accepted = accept([request], key=key, scope=actor, within=within, copied_from=original)
-    if accepted.replayed:
-        return accepted
+    # Without its secrets: by their digest somebody could find out whether a guess is right.
+    shown = replace(request, payload=secrets.mask(request.type, dict(request.payload)))
+    accepted = accept(
+        [request],
+        key=key,
+        scope=actor,
+        within=within,
+        copied_from=original,
+        digest=idempotency.digest([shown], copied_from=original),
+    )
     (new,) = accepted.ids
-    repository.name_copy(original, ObjectId(new))
+    if repository.copy_of(original) == ObjectId(new):
+        return accepted  # all of it was done the first time
     dead = {"$and": [{"_id": original, "status": State.DEAD}]}  # not what was requeued meanwhile
     discarded = bool(repository.cancel(dead, _retention_seconds()))
     audit.record(actor, "resubmit", id, after={"job": new, "discarded": discarded})
+    repository.name_copy(original, ObjectId(new))  # the last step: a retry begins before it
     return accepted
 
 
@@ -662,6 +674,8 @@ def note_group(alike: str, text: str, *, actor: str) -> None:
     text = text.strip()
     if len(text) > NOTE_MOST:
         raise InvalidRequest(FieldError("note", f"Use at most {NOTE_MOST:,} characters."))
+    if any("\ud800" <= each <= "\udfff" for each in text):  # MongoDB holds none alone
+        raise InvalidRequest(FieldError("note", "It holds half a character: type it anew."))
     letters.dead_group(alike)
     if text:
         kept = {"text": text, "actor": actor, "at": mongodb.now()}

@@ -159,6 +159,8 @@ def revoke(id: str) -> ApiToken:
     found: ApiToken | None = named.first()
     if found is None:
         raise NotFound(f"There is no token {id}.")
-    named.filter(revoked_at=None).update(revoked_at=mongodb.now())
-    people.changed()
+    try:
+        named.filter(revoked_at=None).update(revoked_at=mongodb.now())
+    finally:
+        people.changed()  # it may be written though its reply was lost
     return found

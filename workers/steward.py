@@ -55,10 +55,17 @@ class Chore:
     """Something done again and again; a store that is away is waited for."""
 
     def __init__(
-        self, name: str, seconds: float, act: Callable[[], Any], *, for_all: bool = False
+        self,
+        name: str,
+        seconds: float,
+        act: Callable[[], Any],
+        *,
+        for_all: bool = False,
+        soon: float = SOON,
     ) -> None:
         self.name, self.seconds, self.act = name, seconds, act
         self.for_all = for_all  # for every tree, so that one steward at a time is enough
+        self.soon = soon
         self.ran_at = float("-inf")
         self.pause = 0.0  # seconds more, after a failure
         self.failing = False
@@ -103,7 +110,7 @@ class Steward:
         self.vitals = Vitals(board)
         self.heeded: Asked | None = None
         self.beating = Chore("heartbeat", settings.WORKER_HEARTBEAT_SECONDS, self.heartbeat)
-        self.promoting = Chore("promote", PROMOTE_SECONDS, self.promote, for_all=True)
+        self.promoting = Chore("promote", PROMOTE_SECONDS, self.promote, for_all=True, soon=0)
         self.counting = Chore("count", COUNT_SECONDS, self.count, for_all=True)
         self.expiring = Chore("expire", EXPIRE_SECONDS, self.expire, for_all=True)
         self.operating = Chore("operate", OPERATE_IDLE_SECONDS, self.operate, for_all=True)
@@ -131,7 +138,7 @@ class Steward:
         while not self.stopping:
             self.hear(min(chore.due(self.leading) for chore in self.chores) - time.monotonic())
             for chore in self.chores:
-                if time.monotonic() >= chore.due(self.leading) - SOON * chore.seconds:
+                if time.monotonic() >= chore.due(self.leading) - chore.soon * chore.seconds:
                     chore.run()
         self._finish()
 

@@ -19,7 +19,7 @@ from redis.exceptions import RedisError
 
 from jobs import registry, services, versions
 from jobs.claims import ClaimedJob
-from jobs.clients import blocking_redis
+from jobs.clients import BLOCK_SECONDS, blocking_redis
 from jobs.errors import StoreDown
 from jobs.states import State
 from workers import capture
@@ -130,7 +130,7 @@ class Worker:
         if not self.recorder.wait_for_room(1.0):
             return True
         self._learn()
-        queues = self.board.open_queues()
+        queues, asked = self.board.open_queues(), time.monotonic()
         try:
             batch = self._claim(queues, self._wanted())
             if not batch and self.place.burst and services.is_drained(self.board.queues):
@@ -139,7 +139,8 @@ class Worker:
             self._recover(error)
             return True
         self._batch, self._slowest = (len(batch), time.monotonic()), 0.0
-        self._slept = not batch
+        # Not if it was quick: then the lanes held ids, but of jobs that are no longer pending.
+        self._slept = not batch and time.monotonic() - asked > BLOCK_SECONDS / 2
         self.claimed.extend(batch)
         if len(batch) > 1:
             self.recorder.wake()

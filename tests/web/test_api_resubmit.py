@@ -2,12 +2,14 @@
 
 import json
 from collections.abc import Iterator
+from unittest.mock import Mock
 
 import pytest
 from bson import ObjectId
 from pydantic import SecretStr
 
-from jobs import registry, selectors
+from jobs import registry, repository, selectors, services
+from jobs.errors import StoreDown
 from jobs.models import AuditEntry, GroupNote
 from tests.web.actors import MAIL, Api, api, dead, fields, problem, submitted, user
 from tests.web.conftest import Line
@@ -61,6 +63,44 @@ def test_the_same_key_gives_the_same_job_and_one_row_of_the_audit() -> None:
     assert AuditEntry.objects.filter(action="resubmit").count() == 1
 
 
+def test_a_retry_finishes_what_the_first_try_began(monkeypatch: pytest.MonkeyPatch) -> None:
+    caller, id, again = api(), dead(), {"HTTP_IDEMPOTENCY_KEY": "k"}
+    with monkeypatch.context() as patch:
+        patch.setattr(repository, "cancel", Mock(side_effect=StoreDown("gone")))
+        problem(caller.post(f"jobs/{id}/resubmit/", {}, **again), 503)
+    new = caller.post(f"jobs/{id}/resubmit/", {}, **again).json()["id"]
+    original = caller.get(f"jobs/{id}/").json()
+    assert (original["status"], original["copied_to"]) == ("cancelled", new)
+    assert AuditEntry.objects.filter(action="resubmit").count() == 1
+    services.requeue(id, actor="carla")  # a replay does nothing to it any more
+    assert caller.post(f"jobs/{id}/resubmit/", {}, **again).json()["id"] == new
+    assert caller.get(f"jobs/{id}/").json()["status"] == "pending"
+
+
+def test_one_key_is_not_for_two_jobs_that_are_alike() -> None:
+    caller, first, other, again = api(), dead(), dead(), {"HTTP_IDEMPOTENCY_KEY": "k"}
+    assert caller.post(f"jobs/{first}/resubmit/", {}, **again).status_code == 201
+    answer = problem(caller.post(f"jobs/{other}/resubmit/", {}, **again), 409)
+    assert answer["code"] == "idempotency_conflict"
+    assert caller.get(f"jobs/{other}/").json()["status"] == "dead"
+
+
+def test_a_secret_cannot_be_guessed_by_its_key_and_a_mask_that_comes_back_is_no_secret(
+    login: str,
+) -> None:
+    caller, again = api(), {"HTTP_IDEMPOTENCY_KEY": "k"}
+    id = services.enqueue(login, {"user": "ann", "password": "hunter2"})
+    services.cancel(id, actor="ada")
+    new = caller.post(f"jobs/{id}/resubmit/", {}, **again).json()
+    for guess in ("hunter1", "hunter2"):
+        asked = {"payload": {"user": "ann", "password": guess}}
+        answer = caller.post(f"jobs/{id}/resubmit/", asked, **again)
+        assert (answer.status_code, answer.json()["id"]) == (201, new["id"])
+    back = {"payload": {**new["payload"], "user": "bob"}}
+    id = caller.post(f"jobs/{id}/resubmit/", back).json()["id"]
+    assert selectors.job(id, reveal=True).payload == {"user": "bob", "password": "hunter2"}
+
+
 def test_what_has_not_ended_and_what_is_wrong_is_refused_and_nothing_is_stored() -> None:
     caller, id, waiting = api(), dead(), submitted()
     assert problem(caller.post(f"jobs/{waiting}/resubmit/"), 409)["code"] == "illegal_move"
@@ -95,7 +135,7 @@ def test_a_note_is_written_changed_and_deleted() -> None:
     path = f"/api/v1/dead/groups/{group['fingerprint']}/note/"
 
     def put(text: str) -> int:
-        sent = json.dumps({"text": text})
+        sent = json.dumps({"note": text})
         return caller.client.put(path, sent, content_type="application/json").status_code
 
     assert put("the mail host is away") == 204
@@ -103,6 +143,6 @@ def test_a_note_is_written_changed_and_deleted() -> None:
     assert (group["note"]["text"], group["note"]["actor"]) == ("the mail host is away", "carla")
     assert put("") == 204
     assert not GroupNote.objects.exists()
-    assert put("x" * 100_000) == 400
+    assert put("x" * 100_000) == put("half \ud800") == 400
     path = f"/api/v1/dead/groups/{'0' * 16}/note/"
     assert put("nobody") == 404

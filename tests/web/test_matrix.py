@@ -179,7 +179,7 @@ BODIES: dict[str, Callable[[Any], Any]] = {
     "api/v1/jobs/": lambda who: JOB,
     "api/v1/jobs/bulk/": lambda who: {"jobs": [JOB]},
     "api/v1/dead/requeue/": frozen,
-    "api/v1/dead/groups/<str:fingerprint>/note/": lambda who: {"text": "known"},
+    "api/v1/dead/groups/<str:fingerprint>/note/": lambda who: {"note": "known"},
     "api/v1/operations/": frozen,
     "api/v1/operations/preview/": lambda who: {"action": "requeue"},
     "jobs/new/": lambda who: {"type": "send_email", **FILLED},
