@@ -291,7 +291,7 @@ def overview() -> Figures:
         "stats": stats,
         "newest": lambda: selectors.jobs(JobFilter(), size=NEWEST_ROWS),
         "dead": lambda: selectors.jobs(JobFilter(status="dead"), size=DEAD_ROWS),
-        "live_workers": fleet.hosts,
+        "live_workers": lambda: fleet.hosts(selectors.stats().held),
         "minutes": lambda: (series.hour(), series.top_errors()),
         "rates": lambda: counting.rates([BACKLOG], backlog.RATE_MINUTES),
         "samples": series.recent_samples,

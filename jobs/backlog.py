@@ -119,7 +119,8 @@ def queue(name: str) -> QueueState:
 
 
 def _read(known: Sequence[Queue]) -> Backlog:
-    stats, past, hosts = selectors.stats(), series.recent_samples(), fleet.hosts()
+    stats, past = selectors.stats(), series.recent_samples()
+    hosts = fleet.hosts(stats.held)
     rates = counting.rates([queue.name for queue in known], RATE_MINUTES)
     every = lanes(stats)
     queues = [

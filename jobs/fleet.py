@@ -1,6 +1,7 @@
 """Who works: hosts with their live workers and slots, and the queues that they serve."""
 
-from collections import Counter, defaultdict
+from collections import defaultdict
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 from bson import ObjectId
@@ -26,10 +27,9 @@ class Host:
         return min(self.held, self.slots)
 
 
-def hosts() -> list[Host]:
-    """Return each host with a worker that has not ended, by name."""
+def hosts(held: Mapping[ObjectId, int]) -> list[Host]:
+    """Return each host with a worker that has not ended, by name; `held`: see `selectors.Stats`."""
     groups = repository.hosts(settings.WORKER_LOST_SECONDS)
-    held = repository.held_counts() if groups else Counter[ObjectId]()
     lost = defaultdict[str, int](int)
     live: dict[str, Host] = {}
     for group in groups:
@@ -37,7 +37,7 @@ def hosts() -> list[Host]:
         if not group["_id"]["live"]:
             lost[name] += len(workers)
             continue
-        holds = sum(held[worker] for worker in workers)
+        holds = sum(held.get(worker, 0) for worker in workers)
         serves = frozenset[str]().union(*group["queues"])
         live[name] = Host(name, len(workers), 0, group["slots"], holds, serves)
     return [

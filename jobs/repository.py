@@ -759,15 +759,6 @@ def hosts(lost_seconds: float) -> list[Document]:
 
 
 @durable
-def held_counts() -> Counter[ObjectId]:
-    """Return how many jobs each worker holds."""
-    by_worker: Document = {"$group": {"_id": "$worker", "n": {"$sum": 1}}}
-    held: list[Document] = [{"$match": {"status": State.RUNNING}}, by_worker]
-    rows = collection("jobs").aggregate(held, hint="held")
-    return Counter({row["_id"]: row["n"] for row in rows})
-
-
-@durable
 def lost_holders(lost_seconds: float) -> list[ObjectId]:
     """Return the workers that hold jobs but have not given a sign of life for that long."""
     # The holders are read first: a worker that registers in between is not among them.

@@ -377,6 +377,7 @@ class Stats:
     by_status: dict[str, int]
     by_queue: dict[str, dict[str, int]]  # of queues that have ever had a job, by state
     lanes: list[LaneDepth]
+    held: Mapping[ObjectId, int]  # how many jobs each worker holds
 
 
 class _Snapshot:
@@ -413,7 +414,8 @@ def _count() -> Stats:
     totals = counting.totals()
     by_status = {state.value: totals.by_status[state] for state in State}
     lanes = _lane_depths(totals.pending)
-    return Stats(mongodb.now(), sum(by_status.values()), by_status, totals.by_queue, lanes)
+    total = sum(by_status.values())
+    return Stats(mongodb.now(), total, by_status, totals.by_queue, lanes, totals.held)
 
 
 def _lane_depths(pending: Mapping[Lane, int]) -> list[LaneDepth]:
