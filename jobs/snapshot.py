@@ -50,13 +50,13 @@ class Part:
     def of(cls, name: str, html: str, *, at: datetime, dead: int, polls: bool) -> "Part":
         """Return a part as it is kept."""
         rev = hashlib.blake2b(f"{dead} {html}".encode(), digest_size=8).hexdigest()
-        packed = base64.b85encode(zlib.compress(html.encode(), 1)).decode()
+        packed = base64.b64encode(zlib.compress(html.encode(), 1)).decode()
         return cls(name, rev, at, dead, polls, packed)
 
     @property
     def html(self) -> SafeString:
         # A template wrote it, which escaped whatever was put into it.
-        return SafeString(zlib.decompress(base64.b85decode(self.packed)).decode())
+        return SafeString(zlib.decompress(base64.b64decode(self.packed)).decode())
 
 
 @dataclass(frozen=True)
