@@ -1,4 +1,4 @@
-"""Live parts of pages, shared by all who look: built once a second at most, and only if they do.
+"""Live parts of pages, shared by all who look: built once in two seconds, and only if they do.
 
 A part lies in Redis under its address and the rights of who looks, so it may hold nothing personal.
 The last good one stays, there and in this process, for when a store is away.
@@ -11,7 +11,7 @@ import json
 import time
 import zlib
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
@@ -25,9 +25,8 @@ from jobs.memory import Memory
 
 log = structlog.get_logger(__name__)
 
-FRESH_SECONDS = 1.0  # how long a part is as good as new, at least
-FRESH_MOST_SECONDS = 2.0
-SPARING = 40  # times as long as it took to build: so pages take little of a core, however heavy
+# How long a part is as good as new: a little less than pass between two polls of a page.
+FRESH_SECONDS = 1.9
 BUILD_SECONDS = 10.0  # after which a build counts as dead, and another begins
 KEPT_SECONDS = 120  # how long the last one of an address stays in Redis
 LASTING_SECONDS = 86_400  # that of a page itself, without a filter: there are few
@@ -67,7 +66,6 @@ class Found:
     fresh: bool
     outdated: bool  # somebody has changed something since it was built
     generation: str  # of the changes that people made, before anything was read
-    looked_at: float = field(default_factory=time.monotonic)
 
 
 @dataclass(frozen=True)
@@ -163,19 +161,13 @@ def end(key: str) -> None:
         pass  # Redis forgets it by itself
 
 
-def fresh_seconds(took: float) -> float:
-    """Return for how long a part is as good as new that took so many seconds to build."""
-    return max(FRESH_SECONDS, min(SPARING * took, FRESH_MOST_SECONDS))
-
-
 def keep(key: str, part: Part, found: Found, *, lasting: bool) -> None:
     """Share a part that was built after looking."""
     if len(part.packed) > MOST_CHARACTERS:
         log.info("part.too_large", page=part.name, characters=len(part.packed))
         return
-    now, generation = time.monotonic(), found.generation
-    fresh = fresh_seconds(now - found.looked_at)
-    _remembered.put(key, _Remembered(part, generation, now + fresh))
+    generation = found.generation
+    _remembered.put(key, _Remembered(part, generation, time.monotonic() + FRESH_SECONDS))
     fields: Any = {**vars(part), "at": part.at.isoformat(), "polls": int(part.polls)}
     fields["generation"] = generation
     fields["packed"] = json.dumps(secrets.seal(part.packed))  # it may show what is in a payload
@@ -183,7 +175,7 @@ def keep(key: str, part: Part, found: Found, *, lasting: bool) -> None:
         with outages.redis.asked(), redis().pipeline(transaction=False) as said:
             said.hset(_part_key(key), mapping=fields)
             said.expire(_part_key(key), LASTING_SECONDS if lasting else KEPT_SECONDS)
-            said.set(_fresh_key(key), generation, px=round(fresh * 1000))
+            said.set(_fresh_key(key), generation, px=round(FRESH_SECONDS * 1000))
             said.execute()
     except outages.NO_REDIS:
         pass  # it stays in this process
@@ -220,4 +212,4 @@ def forget() -> None:
         with outages.redis.asked():
             redis().incr(_generation_key())
     except outages.NO_REDIS:
-        pass  # the other processes see it within `FRESH_MOST_SECONDS`
+        pass  # the other processes see it within `FRESH_SECONDS`

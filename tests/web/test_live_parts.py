@@ -15,7 +15,7 @@ from django.test import Client
 from pytest_django.fixtures import Settings
 from redis.connection import AbstractConnection
 
-from jobs import people, roles, secrets, snapshot
+from jobs import mongodb, people, roles, secrets, snapshot
 from jobs.clients import redis
 from jobs.limits import key as limit_key
 from tests.web.conftest import FRAGMENT, Commands, Line
@@ -112,19 +112,23 @@ def test_a_part_holds_nothing_personal(
 ) -> None:
     path = f"/jobs/{line.dead()}/" if path == "job" else path
     clients = [client_of("admin"), client_of("admin")]
-    snapshot.forget()
-    parts = []
-    for client in clients:
+
+    def built(client: Client) -> str:
+        snapshot.forget()
         client.get(path)
         snapshot.forget()
-        parts.append(poll(client, path).content.decode())
+        return poll(client, path).content.decode()
+
+    minute = None
+    while minute != mongodb.now().minute:  # whose charts they show
+        minute, parts = mongodb.now().minute, [built(client) for client in clients]
     assert "csrfmiddlewaretoken" not in parts[0]
     assert not re.search(r"admin-[0-9a-f]{24}", parts[0])
     if path != "/system/":  # where round trips and sizes differ from moment to moment
         assert parts[0] == parts[1]
 
 
-def test_what_arrives_is_shown_within_a_second(
+def test_what_arrives_is_shown_by_one_of_the_next_polls(
     operator: Client, line: Line, until: Callable[..., Any]
 ) -> None:
     rev = rev_of(operator.get("/jobs/"))
@@ -169,7 +173,7 @@ def test_while_one_builds_the_others_are_served_the_one_before(
 def test_what_is_shared_is_forgotten_in_time(operator: Client) -> None:
     operator.get("/jobs/")
     (fresh,) = kept("part:*:fresh")
-    assert 0 < redis().pttl(fresh) <= 1000 * snapshot.FRESH_MOST_SECONDS
+    assert 0 < redis().pttl(fresh) <= 1000 * snapshot.FRESH_SECONDS
     assert 0 < redis().ttl(fresh.removesuffix(":fresh")) <= 86_400
 
 
@@ -291,8 +295,3 @@ def test_what_is_no_poll_asks_for_the_rights_anew(
     user.groups.clear()
     assert client.get("/jobs/").status_code == 403
     assert client.post(f"/jobs/{line.dead()}/requeue/").status_code == 403
-
-
-@pytest.mark.parametrize(("took", "fresh"), [(0.001, 1.0), (0.04, 1.6), (9.0, 2.0)])
-def test_what_is_slow_to_build_is_built_less_often(took: float, fresh: float) -> None:
-    assert snapshot.fresh_seconds(took) == pytest.approx(fresh)
