@@ -76,7 +76,7 @@ def _back_to(world: World, wanted: float, seconds: float) -> tuple[float, float]
 )
 def test_flushall(world: World) -> None:
     world.start()
-    world.submit(100_000 if CHAOS else 3_000)
+    world.submit(100_000 if CHAOS else 10_000)  # more than is done between two flushes
     clients.redis().flushall()
     world.tree()
     world.recovered(world.fault(), "first start after the workers are up (s)")
