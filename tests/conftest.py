@@ -89,7 +89,7 @@ def _create(models: Any) -> None:
 
 
 @pytest.fixture(scope="session")
-def database() -> Iterator[str]:
+def database() -> str:
     """A database with every collection and index; no other process of the tests has it.
 
     One a process, emptied for each test: MongoDB holds the files of what is dropped open for a
@@ -99,7 +99,7 @@ def database() -> Iterator[str]:
     name = f"t_{ObjectId()}"
     _connect_to(name)
     _create([*apps.get_app_config("jobs").get_models(), *WEB_MODELS])
-    yield name
+    return name
 
 
 @pytest.fixture
