@@ -320,13 +320,13 @@ def not_in_a_receipt(documents: Sequence[Document], session: ClientSession) -> l
 class Totals:
     """How many jobs there are in each state, in all and of each queue; how many wait in a lane.
 
-    `held`: how many run at each worker, with prefetch more than execute.
+    `held`: how many run at each worker, by its id; with prefetch more than execute.
     """
 
     by_status: dict[str, int]
     by_queue: dict[str, dict[str, int]]
     pending: dict[Lane, int]
-    held: Counter[ObjectId]
+    held: Counter[str]
 
 
 @durable
@@ -336,7 +336,8 @@ def totals() -> Totals:
         columns = _tallied(session)
         columns.update(_in_columns(_grouped({"uncounted": True}, "uncounted", session)))
         columns.update(_in_receipts(session))
-        running = _running(session)
+        # Once for all who ask: MongoDB passes by the entries of what has just run, minutes long.
+        running = _grouped({"status": State.RUNNING}, "held", session, by="worker")
     by_queue: dict[str, Counter[str]] = defaultdict(_of_no_job)
     pending = Counter[Lane]()
     for (lane, column), jobs in columns.items():
@@ -344,7 +345,7 @@ def totals() -> Totals:
             pending[lane] += jobs
         else:
             by_queue[lane.queue][column] += jobs
-    held = Counter[ObjectId]()
+    held = Counter[str]()
     for (lane, worker), jobs in running.items():
         pending[lane] -= jobs
         by_queue[lane.queue][State.RUNNING] += jobs
@@ -437,31 +438,19 @@ def _in_receipts(session: ClientSession) -> Columns:
     return columns
 
 
-def _running(session: ClientSession) -> Counter[tuple[Lane, ObjectId]]:
-    """Count what runs, by lane and worker, once for all who ask.
-
-    After many jobs have come and gone MongoDB passes by their entries in the index for minutes.
-    """
-    place = {"queue": "$queue", "priority": "$priority", "worker": "$worker"}
-    rows = collection("jobs").aggregate(
-        [{"$match": {"status": State.RUNNING}}, {"$group": {"_id": place, "jobs": {"$sum": 1}}}],
-        hint="held",
-        session=session,
-    )
-    return Counter({(lane_of(row["_id"]), row["_id"].get("worker")): row["jobs"] for row in rows})
-
-
-def _grouped(selection: Document, index: str, session: ClientSession) -> Counter[tuple[Lane, str]]:
-    place = {"queue": "$queue", "priority": "$priority", "status": "$status"}
+def _grouped(
+    selection: Document, index: str, session: ClientSession, *, by: str = "status"
+) -> Counter[tuple[Lane, str]]:
+    place = {"queue": "$queue", "priority": "$priority", by: f"${by}"}
     grouped = collection("jobs").aggregate(
         [{"$match": selection}, {"$group": {"_id": place, "jobs": {"$sum": 1}}}],
         hint=index,
         session=session,
     )
-    by_state = Counter[tuple[Lane, str]]()
+    counted = Counter[tuple[Lane, str]]()
     for row in grouped:
-        by_state[lane_of(row["_id"]), _name(row["_id"], "status")] += row["jobs"]
-    return by_state
+        counted[lane_of(row["_id"]), _name(row["_id"], by)] += row["jobs"]
+    return counted
 
 
 def _in_columns(by_state: Counter[tuple[Lane, str]]) -> Columns:

@@ -4,7 +4,6 @@ from collections import defaultdict
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
-from bson import ObjectId
 from django.conf import settings
 
 from jobs import repository
@@ -27,7 +26,7 @@ class Host:
         return min(self.held, self.slots)
 
 
-def hosts(held: Mapping[ObjectId, int]) -> list[Host]:
+def hosts(held: Mapping[str, int]) -> list[Host]:
     """Return each host with a worker that has not ended, by name; `held`: see `selectors.Stats`."""
     groups = repository.hosts(settings.WORKER_LOST_SECONDS)
     lost = defaultdict[str, int](int)
@@ -37,7 +36,7 @@ def hosts(held: Mapping[ObjectId, int]) -> list[Host]:
         if not group["_id"]["live"]:
             lost[name] += len(workers)
             continue
-        holds = sum(held.get(worker, 0) for worker in workers)
+        holds = sum(held.get(str(worker), 0) for worker in workers)
         serves = frozenset[str]().union(*group["queues"])
         live[name] = Host(name, len(workers), 0, group["slots"], holds, serves)
     return [

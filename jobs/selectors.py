@@ -377,7 +377,7 @@ class Stats:
     by_status: dict[str, int]
     by_queue: dict[str, dict[str, int]]  # of queues that have ever had a job, by state
     lanes: list[LaneDepth]
-    held: Mapping[ObjectId, int]  # how many jobs each worker holds
+    held: Mapping[str, int]  # how many jobs each worker holds, by its id
 
 
 class _Snapshot:
