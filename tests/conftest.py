@@ -24,7 +24,7 @@ from django.contrib.contenttypes.models import ContentType
 from django.contrib.sessions.models import Session
 from django.db import connection, connections
 
-from jobs import audit, clients, counting, outages, selectors, series, services
+from jobs import audit, clients, counting, lanes, limits, outages, selectors, series, services
 from taskqueue import embedded
 
 _running = ExitStack()
@@ -118,6 +118,8 @@ def stores(database: str) -> Iterator[str]:
     series.forget()
     outages.forget()
     audit.refusals.forget()
+    for breaker in (lanes._breaker, limits._breaker):  # which the last test may have tripped
+        breaker.closed_at = float("-inf")
     yield database
     redis = clients.redis()
     if keys := list(redis.scan_iter(f"{prefix}:*", count=1000)):

@@ -17,9 +17,8 @@ LIMIT = 500
 
 
 @pytest.fixture(autouse=True)
-def _limits(stores: str, settings: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+def _limits(stores: str, settings: Any) -> None:
     settings.RATE_LIMIT_READ = LIMIT
-    monkeypatch.setattr(limits, "_breaker", limits.Breaker())
 
 
 def taken(kind: limits.Kind = "read", who: str = "token:1", cost: int = 1) -> bool:

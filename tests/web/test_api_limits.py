@@ -8,17 +8,12 @@ import pytest
 from django.db import connections
 from django.test import Client
 
-from jobs import limits, services
+from jobs import services
 from jobs.origin import address_of
 from tests.web.actors import MAIL, Api, api, problem, stored, user
 
 pytestmark = pytest.mark.usefixtures("stores")
 JOB = {"type": "send_email", "payload": MAIL}
-
-
-@pytest.fixture(autouse=True)
-def _counted(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(limits, "_breaker", limits.Breaker())
 
 
 def test_over_the_limit_is_a_429_that_says_when(settings: Any) -> None:
