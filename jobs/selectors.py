@@ -399,9 +399,9 @@ def stats() -> Stats:
     if _snapshot.stats is None or time.monotonic() > _snapshot.until:
         started = time.monotonic()
         _snapshot.stats = _count()
-        # A large backlog takes longer to count: never spend more than a tenth of the time on it.
+        # A busy MongoDB takes longer to answer: never ask it for more than a fifth of the time.
         took = time.monotonic() - started
-        _snapshot.until = time.monotonic() + max(SNAPSHOT_SECONDS, 9 * took)
+        _snapshot.until = time.monotonic() + max(SNAPSHOT_SECONDS, 4 * took)
     return _snapshot.stats
 
 

@@ -75,8 +75,7 @@ class Recorder(threading.Thread):
             self._wake.clear()
             busy = self._tick()
             self._write_all()
-            if time.monotonic() >= self._count_at:
-                self._count()
+            self._count_in_time()
         self._count()
 
     def _pause(self, busy: bool) -> float | None:
@@ -84,6 +83,10 @@ class Recorder(threading.Thread):
         if busy or self._ends:
             return GROUP_SECONDS
         return max(self._count_at - time.monotonic(), 0.0) if self._uncounted else None
+
+    def _count_in_time(self) -> None:
+        if time.monotonic() >= self._count_at:
+            self._count()
 
     def _count(self) -> None:
         written, self._uncounted = self._uncounted, []
@@ -96,6 +99,7 @@ class Recorder(threading.Thread):
                 del self._ends[: len(group)]
             if len(self._ends) < BACKLOG:
                 self._room.set()
+            self._count_in_time()  # this loop may go on for as long as there is a backlog
 
     def _next_group(self) -> list[End]:
         group: list[End] = []

@@ -6,8 +6,10 @@ from bson import ObjectId
 from pymongo.collection import Collection
 from pymongo.errors import AutoReconnect
 
-from jobs import selectors, services
+from jobs import counting, selectors, services
+from jobs.clients import collection
 from jobs.errors import Unstorable
+from jobs.requests import Request
 from jobs.states import State
 from tests.services.conftest import WORKER, in_state, stored
 from workers.recorder import Recorder
@@ -184,3 +186,37 @@ def test_the_recorder_drops_a_result_that_cannot_be_held_and_the_job_is_complete
     assert [stored(id)["status"] for id in ids] == ["completed", "completed"]
     assert "cannot hold it" in stored(huge.id)["result_error"]
     assert stored(fine.id)["result"] == "kept"
+
+
+def test_ends_are_counted_amid_a_backlog_of_them(claim, monkeypatch):
+    monkeypatch.setattr("workers.recorder.GROUP", 2)
+    left = []  # receipts, whenever a group is about to be written
+    open_receipt = counting.open_receipt
+
+    def opened(*arguments):
+        left.append(collection("receipts").count_documents({}))
+        return open_receipt(*arguments)
+
+    monkeypatch.setattr(counting, "open_receipt", opened)
+    services.enqueue_many([Request(type="echo", payload={})] * 10)
+    recorder = Recorder(WORKER, lambda: False)
+    for job in claim():
+        recorder.add(finished(job), flush=False)
+    recorder.start()
+    recorder.close()
+    assert left == [0] * 5
+    assert selectors.stats().by_status["completed"] == 10
+
+
+def test_the_totals_see_ends_that_are_not_counted_yet(claim):
+    services.enqueue_many([Request(type="echo", payload={})] * 3)
+    services.enqueue("echo", {})  # alone, so it is in no total before its end
+    good, bad, again, new = claim()
+    uncounted = []
+    ends = [finished(good), failed(bad), services.crash(again, error="boom"), finished(new)]
+    services.record(WORKER, ends, uncounted)
+    seen = selectors.stats().by_status
+    services.count_ends(uncounted)
+    selectors.forget_stats()
+    assert seen == selectors.stats().by_status
+    assert (seen["completed"], seen["retrying"], seen["pending"]) == (2, 1, 1)
