@@ -37,12 +37,41 @@ from jobs import (
     system,
     why,
 )
-from jobs import serializers as shapes
 from jobs.errors import FieldError, Gone, InvalidRequest, NotFound, OutOfScope, RateLimited
 from jobs.origin import address_of
 from jobs.parsers import refuse_chunked
 from jobs.roles import Right, check_operation, may, scope_of
 from jobs.selectors import JobFilter
+from jobs.serializers.audit import AuditList
+from jobs.serializers.dead import DeadGroupList, RequeuedShape
+from jobs.serializers.job_types import TypeList, TypeShape
+from jobs.serializers.jobs import BulkShape, JobPage, JobShape, WhyShape
+from jobs.serializers.operations import OperationList, OperationShape, PreviewShape
+from jobs.serializers.problems import ProblemShape
+from jobs.serializers.queries import (
+    AuditQuery,
+    DeadQuery,
+    JobQuery,
+    JobsQuery,
+    MinutesQuery,
+    OperationsQuery,
+)
+from jobs.serializers.queues import BacklogShape, QueueList, QueueShape
+from jobs.serializers.requests import (
+    BulkRequest,
+    EditRequest,
+    Frozen,
+    JobRequest,
+    NoteRequest,
+    NothingRequest,
+    PauseRequest,
+    PreviewRequest,
+    Selection,
+)
+from jobs.serializers.stats import MinutesShape, StatsShape
+from jobs.serializers.system import SystemShape
+from jobs.serializers.validation import read, read_query
+from jobs.serializers.workers import WorkerList, WorkerShape
 from jobs.states import ENDED
 from jobs.waiting import Outcome
 
@@ -69,7 +98,7 @@ def documented(
 ) -> Callable[[F], F]:
     """Describe an endpoint: what it answers, and which problems besides 401, 403, 429, 503."""
     responses: dict[Any, Any] = {
-        (code, problems.CONTENT_TYPE): OpenApiResponse(shapes.ProblemShape, PROBLEMS[code])
+        (code, problems.CONTENT_TYPE): OpenApiResponse(ProblemShape, PROBLEMS[code])
         for code in sorted({401, 403, 429, 503, *errors} - {304})
     }
     if 304 in errors:
@@ -156,7 +185,7 @@ class Endpoint(APIView):
 
 
 def _shown(id: str, *, reveal: bool = False) -> dict[str, Any]:
-    return shapes.JobShape.model_validate(selectors.job(id, reveal=reveal)).answer()
+    return JobShape.model_validate(selectors.job(id, reveal=reveal)).answer()
 
 
 def _job(id: str) -> Response:
@@ -175,7 +204,7 @@ def parameters(model: type[BaseModel]) -> list[Any]:
 
 
 def _page(
-    query: shapes.JobsQuery | shapes.DeadQuery,
+    query: JobsQuery | DeadQuery,
     queues: frozenset[str] | None,
     order: selectors.Order = "newest",
     *,
@@ -190,7 +219,7 @@ def _page(
         reveal=reveal,
     )
     found = {"results": page.jobs, "next": page.next_cursor, "searched_to": page.searched_to}
-    return Response(shapes.JobPage.model_validate(found).answer())
+    return Response(JobPage.model_validate(found).answer())
 
 
 REPLAYED = "Idempotency-Replayed"
@@ -261,7 +290,7 @@ class Submission(Endpoint):
 
     limit = "submit"
 
-    def accept(self, *asked: shapes.JobRequest) -> services.Accepted:
+    def accept(self, *asked: JobRequest) -> services.Accepted:
         self.take("submit", len(asked))
         return services.accept(
             [job.request() for job in asked],
@@ -289,25 +318,25 @@ class Jobs(Submission):
     @documented(
         "list_jobs",
         "List jobs",
-        shapes.JobPage,
+        JobPage,
         400,
-        parameters=parameters(shapes.JobsQuery),
+        parameters=parameters(JobsQuery),
     )
     def get(self, request: Request) -> Response:
-        query = shapes.read_query(shapes.JobsQuery, dict(request.GET.lists()))
+        query = read_query(JobsQuery, dict(request.GET.lists()))
         return _page(query, self.scope, query.sort, reveal=self.reveal)
 
     @documented(
         "submit_job",
         "Submit a job",
-        shapes.JobShape,
+        JobShape,
         *(400, 409, 410, 413, 415),
         status=201,
-        request=shapes.JobRequest,
+        request=JobRequest,
         parameters=KEYED,
     )
     def post(self, request: Request) -> Response:
-        return self.shown(self.accept(shapes.read(shapes.JobRequest, request.data)))
+        return self.shown(self.accept(read(JobRequest, request.data)))
 
 
 class Bulk(Submission):
@@ -320,14 +349,14 @@ class Bulk(Submission):
     @documented(
         "submit_jobs",
         "Submit up to 10,000 jobs, all or none",
-        shapes.BulkShape,
+        BulkShape,
         *(400, 409, 413, 415),
         status=201,
-        request=shapes.BulkRequest,
+        request=BulkRequest,
         parameters=KEYED,
     )
     def post(self, request: Request) -> Response:
-        accepted = self.accept(*shapes.read(shapes.BulkRequest, request.data).jobs)
+        accepted = self.accept(*read(BulkRequest, request.data).jobs)
         return self.answer(accepted, {"ids": accepted.ids})
 
 
@@ -338,12 +367,12 @@ class JobDetail(Endpoint):
     @documented(
         "show_job",
         "Show a job with its attempts; with `wait`, once it has ended or that time is over",
-        shapes.JobShape,
+        JobShape,
         *(304, 400, 404, 405),  # `bulk` is no id
-        parameters=[*parameters(shapes.JobQuery), *TAGGED],
+        parameters=[*parameters(JobQuery), *TAGGED],
     )
     def get(self, request: Request, id: str) -> Response:
-        query = shapes.read_query(shapes.JobQuery, dict(request.GET.lists()))
+        query = read_query(JobQuery, dict(request.GET.lists()))
         self.reach_job(id)
         reveal = bool(query.reveal)
         if reveal and not may(request.user, "view_payload"):
@@ -386,12 +415,12 @@ class Requeue(Endpoint):
     @documented(
         "requeue_job",
         "Make a dead or cancelled job pending again, with all its attempts",
-        shapes.JobShape,
+        JobShape,
         *(400, 404, 409),
-        request=shapes.NothingRequest,
+        request=NothingRequest,
     )
     def post(self, request: Request, id: str) -> Response:
-        shapes.read(shapes.NothingRequest, request.data)
+        read(NothingRequest, request.data)
         self.reach_job(id)
         services.requeue(id, actor=self.actor)
         return _job(id)
@@ -404,14 +433,14 @@ class Resubmit(Submission):
     @documented(
         "resubmit_job",
         "Submit a job that has ended as a new one, edited; a dead letter is discarded with it",
-        shapes.JobShape,
+        JobShape,
         *(400, 404, 409, 410, 413, 415),
         status=201,
-        request=shapes.EditRequest,
+        request=EditRequest,
         parameters=KEYED,
     )
     def post(self, request: Request, id: str) -> Response:
-        asked = shapes.read(shapes.EditRequest, request.data)
+        asked = read(EditRequest, request.data)
         if not may(request.user, "retry"):
             raise PermissionDenied
         self.take("submit")
@@ -433,12 +462,12 @@ class Cancel(Endpoint):
     @documented(
         "cancel_job",
         "Stop a job for good; one that runs is not interrupted, but its end is not recorded",
-        shapes.JobShape,
+        JobShape,
         *(400, 404, 409),
-        request=shapes.NothingRequest,
+        request=NothingRequest,
     )
     def post(self, request: Request, id: str) -> Response:
-        shapes.read(shapes.NothingRequest, request.data)
+        read(NothingRequest, request.data)
         self.reach_job(id)
         services.cancel(id, actor=self.actor)
         return _job(id)
@@ -451,12 +480,12 @@ class Run(Endpoint):
     @documented(
         "run_job",
         "Make a job that waits for its time, or for its next attempt, pending at once",
-        shapes.JobShape,
+        JobShape,
         *(400, 404, 409),
-        request=shapes.NothingRequest,
+        request=NothingRequest,
     )
     def post(self, request: Request, id: str) -> Response:
-        shapes.read(shapes.NothingRequest, request.data)
+        read(NothingRequest, request.data)
         self.reach_job(id)
         services.run_now(id, actor=self.actor)
         return _job(id)
@@ -466,11 +495,11 @@ class WhyDetail(Endpoint):
     rights = VIEW
     scoped = True
 
-    @documented("explain_job", "Say why a job is not running", shapes.WhyShape, 400, 404)
+    @documented("explain_job", "Say why a job is not running", WhyShape, 400, 404)
     def get(self, request: Request, id: str) -> Response:
         job = selectors.job(id)
         self.reach(job.queue, f"job {id}")
-        return Response(shapes.WhyShape.of(why.why(job)).answer())
+        return Response(WhyShape.of(why.why(job)).answer())
 
 
 # --- dead letters -----------------------------------------------------------------------------
@@ -483,12 +512,12 @@ class Dead(Endpoint):
     @documented(
         "list_dead",
         "List dead letters, the newest first",
-        shapes.JobPage,
+        JobPage,
         400,
-        parameters=parameters(shapes.DeadQuery),
+        parameters=parameters(DeadQuery),
     )
     def get(self, request: Request) -> Response:
-        query = shapes.read_query(shapes.DeadQuery, dict(request.GET.lists()))
+        query = read_query(DeadQuery, dict(request.GET.lists()))
         return _page(query, self.scope)
 
 
@@ -499,12 +528,12 @@ class DeadGroups(Endpoint):
     @documented(
         "group_dead",
         "Count dead letters by what they died of: type, kind of error and message",
-        shapes.DeadGroupList,
+        DeadGroupList,
     )
     def get(self, request: Request) -> Response:
         found = letters.dead_groups(self.scope)
         return Response(
-            shapes.DeadGroupList.model_validate(
+            DeadGroupList.model_validate(
                 {"results": found.groups, "complete": found.complete}
             ).answer()
         )
@@ -519,10 +548,10 @@ class DeadGroupNote(Endpoint):
         None,
         *(400, 404, 415),
         status=204,
-        request=shapes.NoteRequest,
+        request=NoteRequest,
     )
     def put(self, request: Request, fingerprint: str) -> Response:
-        asked = shapes.read(shapes.NoteRequest, request.data)
+        asked = read(NoteRequest, request.data)
         services.note_group(fingerprint, asked.note, actor=self.actor)
         return Response(status=204)
 
@@ -533,19 +562,19 @@ class DeadPreview(Endpoint):
     @documented(
         "preview_dead",
         "Show which dead letters a bulk requeue would take, and get a token for just these",
-        shapes.PreviewShape,
+        PreviewShape,
         *(400, 415),
-        request=shapes.Selection,
+        request=Selection,
     )
     def post(self, request: Request) -> Response:
-        asked = shapes.read(shapes.Selection, request.data)
+        asked = read(Selection, request.data)
         check_operation(request.user, "requeue")
         chosen = JobFilter(status="dead", type=asked.type, queue=asked.queue)
         return _previewed(services.preview("requeue", chosen, actor=self.actor))
 
 
 def _previewed(preview: services.Preview) -> Response:
-    return Response(shapes.PreviewShape.model_validate(preview).answer())
+    return Response(PreviewShape.model_validate(preview).answer())
 
 
 class DeadRequeue(Endpoint):
@@ -555,9 +584,9 @@ class DeadRequeue(Endpoint):
         "requeue_dead",
         "Requeue a previewed set of dead letters: what can be in two seconds at once, the rest as "
         "an operation",
-        shapes.RequeuedShape,
+        RequeuedShape,
         *(400, 409, 415),
-        request=shapes.Frozen,
+        request=Frozen,
         parameters=KEYED_OPERATION,
     )
     def post(self, request: Request) -> Response:
@@ -566,16 +595,14 @@ class DeadRequeue(Endpoint):
         found = selectors.operation(started.id)
         requeued = 0 if started.replayed else found.done
         answer = {"requeued": requeued, "operation": found.id, "state": found.state}
-        return Response(
-            shapes.RequeuedShape.model_validate(answer).answer(), headers=_replayed(started)
-        )
+        return Response(RequeuedShape.model_validate(answer).answer(), headers=_replayed(started))
 
 
 # --- bulk operations --------------------------------------------------------------------------
 
 
 def _start(endpoint: Endpoint, request: Request) -> services.Started:
-    token = shapes.read(shapes.Frozen, request.data).token
+    token = read(Frozen, request.data).token
     frozen = services.read_token(token, actor=endpoint.actor)
     check_operation(request.user, frozen.action)
     key = request.headers.get(idempotency.FIELD)
@@ -587,7 +614,7 @@ def _replayed(started: services.Started) -> dict[str, str]:
 
 
 def _operation(id: str) -> dict[str, Any]:
-    return shapes.OperationShape.model_validate(selectors.operation(id)).answer()
+    return OperationShape.model_validate(selectors.operation(id)).answer()
 
 
 class Operations(Endpoint):
@@ -596,23 +623,23 @@ class Operations(Endpoint):
     @documented(
         "list_operations",
         "List bulk operations, the newest first",
-        shapes.OperationList,
+        OperationList,
         400,
-        parameters=parameters(shapes.OperationsQuery),
+        parameters=parameters(OperationsQuery),
     )
     def get(self, request: Request) -> Response:
-        query = shapes.read_query(shapes.OperationsQuery, dict(request.GET.lists()))
+        query = read_query(OperationsQuery, dict(request.GET.lists()))
         page = selectors.operations(cursor=query.cursor, size=query.limit)
         found = {"results": page.operations, "next": page.next_cursor}
-        return Response(shapes.OperationList.model_validate(found).answer())
+        return Response(OperationList.model_validate(found).answer())
 
     @documented(
         "start_operation",
         "Do what was previewed to just these jobs, in the background",
-        shapes.OperationShape,
+        OperationShape,
         *(400, 409, 415),
         status=202,
-        request=shapes.Frozen,
+        request=Frozen,
         parameters=KEYED_OPERATION,
     )
     def post(self, request: Request) -> Response:
@@ -628,12 +655,12 @@ class OperationPreview(Endpoint):
     @documented(
         "preview_operation",
         "Show which jobs an operation would touch, and get a token for just these",
-        shapes.PreviewShape,
+        PreviewShape,
         *(400, 415),
-        request=shapes.PreviewRequest,
+        request=PreviewRequest,
     )
     def post(self, request: Request) -> Response:
-        asked = shapes.read(shapes.PreviewRequest, request.data)
+        asked = read(PreviewRequest, request.data)
         check_operation(request.user, asked.action)
         chosen = asked.filter.chosen()
         return _previewed(
@@ -647,7 +674,7 @@ class OperationDetail(Endpoint):
     @documented(
         "show_operation",
         "Show how far it has come",
-        shapes.OperationShape,
+        OperationShape,
         *(400, 404, 405),  # `preview` is no id
     )
     def get(self, request: Request, id: str) -> Response:
@@ -660,12 +687,12 @@ class OperationStop(Endpoint):
     @documented(
         "stop_operation",
         "Stop it after the batch in hand; what is done stays done",
-        shapes.OperationShape,
+        OperationShape,
         *(400, 404, 409),
-        request=shapes.NothingRequest,
+        request=NothingRequest,
     )
     def post(self, request: Request, id: str) -> Response:
-        shapes.read(shapes.NothingRequest, request.data)
+        read(NothingRequest, request.data)
         services.stop_operation(id, actor=self.actor)
         return Response(_operation(id))
 
@@ -676,12 +703,12 @@ class OperationResume(Endpoint):
     @documented(
         "resume_operation",
         "Let it go on where it was stopped or failed",
-        shapes.OperationShape,
+        OperationShape,
         *(400, 404, 409),
-        request=shapes.NothingRequest,
+        request=NothingRequest,
     )
     def post(self, request: Request, id: str) -> Response:
-        shapes.read(shapes.NothingRequest, request.data)
+        read(NothingRequest, request.data)
         check_operation(request.user, selectors.operation(id).action)
         services.resume_operation(id, actor=self.actor)
         return Response(_operation(id))
@@ -693,9 +720,9 @@ class OperationResume(Endpoint):
 class Stats(Endpoint):
     rights = VIEW
 
-    @documented("stats", "Count jobs by state and by lane", shapes.StatsShape)
+    @documented("stats", "Count jobs by state and by lane", StatsShape)
     def get(self, request: Request) -> Response:
-        return Response(shapes.StatsShape.of(selectors.stats()).answer())
+        return Response(StatsShape.of(selectors.stats()).answer())
 
 
 class Minutes(Endpoint):
@@ -705,41 +732,41 @@ class Minutes(Endpoint):
     @documented(
         "minutes",
         "Say what happened in each of the last minutes, and how long jobs waited and ran",
-        shapes.MinutesShape,
+        MinutesShape,
         400,
-        parameters=parameters(shapes.MinutesQuery),
+        parameters=parameters(MinutesQuery),
     )
     def get(self, request: Request) -> Response:
-        query = shapes.read_query(shapes.MinutesQuery, dict(request.GET.lists()))
+        query = read_query(MinutesQuery, dict(request.GET.lists()))
         if self.scope is not None and query.queue not in self.scope:
             raise OutOfScope(FieldError("queue", f"Use one of: {', '.join(sorted(self.scope))}."))
         found = selectors.minutes(query.minutes, queue=query.queue, type=query.type)
-        return Response(shapes.MinutesShape.of(found).answer())
+        return Response(MinutesShape.of(found).answer())
 
 
 class Queues(Endpoint):
     rights = VIEW
     scoped = True
 
-    @documented("list_queues", "List the queues", shapes.QueueList)
+    @documented("list_queues", "List the queues", QueueList)
     def get(self, request: Request) -> Response:
         found = [
-            shapes.QueueShape.model_validate(queue)
+            QueueShape.model_validate(queue)
             for queue in selectors.queues()
             if self.scope is None or queue.name in self.scope
         ]
-        return Response(shapes.QueueList(results=found).answer())
+        return Response(QueueList(results=found).answer())
 
 
 def _queue(name: str) -> Response:
-    return Response(shapes.QueueShape.model_validate(selectors.queue(name)).answer())
+    return Response(QueueShape.model_validate(selectors.queue(name)).answer())
 
 
 class QueueDetail(Endpoint):
     rights = VIEW
     scoped = True
 
-    @documented("show_queue", "Show a queue", shapes.QueueShape, 404)
+    @documented("show_queue", "Show a queue", QueueShape, 404)
     def get(self, request: Request, name: str) -> Response:
         self.reach(name, f"queue {name!r}")
         return _queue(name)
@@ -752,12 +779,12 @@ class QueueBacklog(Endpoint):
     @documented(
         "show_backlog",
         "Say how far behind a queue is: ages, targets, rates, when it is empty",
-        shapes.BacklogShape,
+        BacklogShape,
         404,
     )
     def get(self, request: Request, name: str) -> Response:
         self.reach(name, f"queue {name!r}")
-        return Response(shapes.BacklogShape.of(backlog.queue(name)).answer())
+        return Response(BacklogShape.of(backlog.queue(name)).answer())
 
 
 class Pause(Endpoint):
@@ -767,12 +794,12 @@ class Pause(Endpoint):
     @documented(
         "pause_queue",
         "Stop handing out a queue's jobs; what runs goes on",
-        shapes.QueueShape,
+        QueueShape,
         *(400, 404),
-        request=shapes.PauseRequest,
+        request=PauseRequest,
     )
     def post(self, request: Request, name: str) -> Response:
-        asked = shapes.read(shapes.PauseRequest, request.data)
+        asked = read(PauseRequest, request.data)
         self.reach(name, f"queue {name!r}")
         until = asked.ends_at(selectors.now())
         services.pause(name, actor=self.actor, reason=asked.reason, until=until)
@@ -786,12 +813,12 @@ class Resume(Endpoint):
     @documented(
         "resume_queue",
         "Hand out a queue's jobs again",
-        shapes.QueueShape,
+        QueueShape,
         *(400, 404),
-        request=shapes.NothingRequest,
+        request=NothingRequest,
     )
     def post(self, request: Request, name: str) -> Response:
-        shapes.read(shapes.NothingRequest, request.data)
+        read(NothingRequest, request.data)
         self.reach(name, f"queue {name!r}")
         services.resume(name, actor=self.actor)
         return _queue(name)
@@ -800,10 +827,10 @@ class Resume(Endpoint):
 class Workers(Endpoint):
     rights = VIEW
 
-    @documented("list_workers", "List the workers: the live first", shapes.WorkerList)
+    @documented("list_workers", "List the workers: the live first", WorkerList)
     def get(self, request: Request) -> Response:
-        found = [shapes.WorkerShape.of(view) for view in selectors.workers()]
-        return Response(shapes.WorkerList(results=found).answer())
+        found = [WorkerShape.of(view) for view in selectors.workers()]
+        return Response(WorkerList(results=found).answer())
 
 
 class WorkersAsk(Endpoint):
@@ -813,9 +840,9 @@ class WorkersAsk(Endpoint):
     what: services.Ask
 
     def ask(self, request: Request, id: str) -> Response:
-        shapes.read(shapes.NothingRequest, request.data)
+        read(NothingRequest, request.data)
         services.ask_workers(id, self.what, actor=self.actor)
-        return Response(shapes.WorkerShape.of(selectors.worker(id)).answer())
+        return Response(WorkerShape.of(selectors.worker(id)).answer())
 
 
 class WorkersQuiet(WorkersAsk):
@@ -824,9 +851,9 @@ class WorkersQuiet(WorkersAsk):
     @documented(
         "quiet_workers",
         "Have the runworkers of a worker take no new job; what runs goes on",
-        shapes.WorkerShape,
+        WorkerShape,
         *(400, 404, 409),
-        request=shapes.NothingRequest,
+        request=NothingRequest,
     )
     def post(self, request: Request, id: str) -> Response:
         return self.ask(request, id)
@@ -838,9 +865,9 @@ class WorkersResume(WorkersAsk):
     @documented(
         "resume_workers",
         "Have the runworkers of a worker take jobs again",
-        shapes.WorkerShape,
+        WorkerShape,
         *(400, 404, 409),
-        request=shapes.NothingRequest,
+        request=NothingRequest,
     )
     def post(self, request: Request, id: str) -> Response:
         return self.ask(request, id)
@@ -852,9 +879,9 @@ class WorkersStop(WorkersAsk):
     @documented(
         "stop_workers",
         "Stop the runworkers of a worker, as by SIGTERM: what runs may end, the rest is given back",
-        shapes.WorkerShape,
+        WorkerShape,
         *(400, 404, 409),
-        request=shapes.NothingRequest,
+        request=NothingRequest,
     )
     def post(self, request: Request, id: str) -> Response:
         return self.ask(request, id)
@@ -866,29 +893,29 @@ class System(Endpoint):
     @documented(
         "show_system",
         "Show the stores, counts, stewards, versions and settings",
-        shapes.SystemShape,
+        SystemShape,
     )
     def get(self, request: Request) -> Response:
-        return Response(shapes.SystemShape.of(system.system()).answer())
+        return Response(SystemShape.of(system.system()).answer())
 
 
 class Types(Endpoint):
     rights = VIEW
     scoped = True
 
-    @documented("list_types", "List the job types, each with its schema", shapes.TypeList)
+    @documented("list_types", "List the job types, each with its schema", TypeList)
     def get(self, request: Request) -> Response:
-        found = [shapes.TypeShape.of(job_type) for job_type in selectors.job_types()]
-        return Response(shapes.TypeList(results=found).answer())
+        found = [TypeShape.of(job_type) for job_type in selectors.job_types()]
+        return Response(TypeList(results=found).answer())
 
 
 class TypeDetail(Endpoint):
     rights = VIEW
     scoped = True
 
-    @documented("show_type", "Show a job type with its schema", shapes.TypeShape, 404)
+    @documented("show_type", "Show a job type with its schema", TypeShape, 404)
     def get(self, request: Request, name: str) -> Response:
-        return Response(shapes.TypeShape.of(selectors.job_type(name)).answer())
+        return Response(TypeShape.of(selectors.job_type(name)).answer())
 
 
 class Audit(Endpoint):
@@ -897,15 +924,15 @@ class Audit(Endpoint):
     @documented(
         "list_audit",
         "List what people did and what they were refused, the newest first",
-        shapes.AuditList,
+        AuditList,
         400,
-        parameters=parameters(shapes.AuditQuery),
+        parameters=parameters(AuditQuery),
     )
     def get(self, request: Request) -> Response:
-        query = shapes.read_query(shapes.AuditQuery, dict(request.GET.lists()))
+        query = read_query(AuditQuery, dict(request.GET.lists()))
         page = selectors.audit(query.chosen(), cursor=query.cursor, size=query.limit)
         found = {"results": page.entries, "next": page.next_cursor}
-        return Response(shapes.AuditList.model_validate(found).answer())
+        return Response(AuditList.model_validate(found).answer())
 
 
 # --- signposts --------------------------------------------------------------------------------
