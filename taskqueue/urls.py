@@ -12,7 +12,7 @@ handler500 = "jobs.problems.server_error"
 
 urlpatterns = [
     path("", include("jobs.urls")),
-    path("api/", include("jobs.api_urls")),
+    path("api/", include("jobs.api.urls")),
     path("admin/", admin.site.urls),
     path("healthz", probes.healthz, name="healthz"),
     path("readyz", probes.readyz, name="readyz"),

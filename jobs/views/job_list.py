@@ -9,10 +9,10 @@ from django.http import HttpResponse
 from django.shortcuts import render, resolve_url
 
 from jobs import query, roles, search, selectors, services, suggestions
-from jobs import serializers as shapes
 from jobs.errors import FieldError, InvalidRequest
 from jobs.query import Term
 from jobs.selectors import JobFilter
+from jobs.serializers.jobs import ExportShape
 from jobs.states import ALLOWED, Action, State
 from jobs.views.door import Request, act, live, page
 from jobs.views.exports import check_form, export
@@ -202,5 +202,5 @@ def job_export(request: Request, form: str) -> HttpResponse:
         actor=request.user.get_username(),
         reveal=roles.may(request.user, "view_payload"),
     )
-    rows = (shapes.ExportShape.model_validate(job).answer() for job in found)
-    return export("jobs", form, list(shapes.ExportShape.model_fields), rows)
+    rows = (ExportShape.model_validate(job).answer() for job in found)
+    return export("jobs", form, list(ExportShape.model_fields), rows)

@@ -28,7 +28,7 @@ def test_a_superuser_is_an_admin() -> None:
 def test_an_address_that_declares_no_right_answers_nobody(
     monkeypatch: pytest.MonkeyPatch, declared: dict[str, str]
 ) -> None:
-    monkeypatch.setattr("jobs.api.Jobs.rights", declared)
+    monkeypatch.setattr("jobs.api.jobs.Jobs.rights", declared)
     problem(Api(User.objects.create_superuser("root")).post("jobs/", JOB), 403)
 
 

@@ -8,7 +8,7 @@ import yaml
 from django.core.management import call_command
 from django.test import Client
 
-from jobs.api_urls import urlpatterns
+from jobs.api.urls import urlpatterns
 from tests.web.actors import api
 
 pytestmark = pytest.mark.usefixtures("stores")

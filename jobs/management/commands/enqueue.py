@@ -6,11 +6,13 @@ from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 from rest_framework.exceptions import ParseError
 
-from jobs import serializers, services
+from jobs import services
 from jobs.errors import IdempotencyConflict, InvalidRequest, ReadOnly
 from jobs.management.outage import outage
 from jobs.parsers import read_json
 from jobs.registry import PRIORITIES
+from jobs.serializers.requests import JobRequest
+from jobs.serializers.validation import read
 
 
 class Command(BaseCommand):
@@ -36,9 +38,7 @@ class Command(BaseCommand):
             raise CommandError(str(ReadOnly()))
         chosen = {name: options[name] for name in FIELDS}
         try:
-            asked = serializers.read(
-                serializers.JobRequest, {**chosen, "payload": read_json(payload)}
-            )
+            asked = read(JobRequest, {**chosen, "payload": read_json(payload)})
             with outage(KEYED if idempotency_key else UNKEYED):
                 (id,) = services.enqueue_many([asked.request()], key=idempotency_key)
         except ParseError as error:
@@ -53,4 +53,4 @@ class Command(BaseCommand):
 
 UNKEYED = "Whether the job was stored is unknown: look for it before you retry."
 KEYED = "Whether the job was stored is unknown: repeat this with the same key, nothing is doubled."
-FIELDS = [name for name in serializers.JobRequest.model_fields if name != "payload"]
+FIELDS = [name for name in JobRequest.model_fields if name != "payload"]

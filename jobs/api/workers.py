@@ -1,0 +1,74 @@
+"""Workers, and what is asked of them."""
+
+from rest_framework.request import Request
+from rest_framework.response import Response
+
+from jobs import selectors, services
+from jobs.api.base import VIEW, Endpoint
+from jobs.api.openapi import documented
+from jobs.serializers.requests import NothingRequest
+from jobs.serializers.validation import read
+from jobs.serializers.workers import WorkerList, WorkerShape
+
+
+class Workers(Endpoint):
+    rights = VIEW
+
+    @documented("list_workers", "List the workers: the live first", WorkerList)
+    def get(self, request: Request) -> Response:
+        found = [WorkerShape.of(view) for view in selectors.workers()]
+        return Response(WorkerList(results=found).answer())
+
+
+class WorkersAsk(Endpoint):
+    """Ask something of the `runworkers` that a worker belongs to, so of all its workers."""
+
+    rights = {"post": "control_worker"}
+    what: services.Ask
+
+    def ask(self, request: Request, id: str) -> Response:
+        read(NothingRequest, request.data)
+        services.ask_workers(id, self.what, actor=self.actor)
+        return Response(WorkerShape.of(selectors.worker(id)).answer())
+
+
+class WorkersQuiet(WorkersAsk):
+    what = "quiet"
+
+    @documented(
+        "quiet_workers",
+        "Have the runworkers of a worker take no new job; what runs goes on",
+        WorkerShape,
+        *(400, 404, 409),
+        request=NothingRequest,
+    )
+    def post(self, request: Request, id: str) -> Response:
+        return self.ask(request, id)
+
+
+class WorkersResume(WorkersAsk):
+    what = "resume"
+
+    @documented(
+        "resume_workers",
+        "Have the runworkers of a worker take jobs again",
+        WorkerShape,
+        *(400, 404, 409),
+        request=NothingRequest,
+    )
+    def post(self, request: Request, id: str) -> Response:
+        return self.ask(request, id)
+
+
+class WorkersStop(WorkersAsk):
+    what = "stop"
+
+    @documented(
+        "stop_workers",
+        "Stop the runworkers of a worker, as by SIGTERM: what runs may end, the rest is given back",
+        WorkerShape,
+        *(400, 404, 409),
+        request=NothingRequest,
+    )
+    def post(self, request: Request, id: str) -> Response:
+        return self.ask(request, id)
