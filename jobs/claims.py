@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, NamedTuple
 
-from bson import ObjectId
+from bson import DatetimeMS, ObjectId
 
 from jobs.clients import Document
 from jobs.registry import Lane
@@ -31,8 +31,8 @@ class ClaimedJob:
     max_attempts: int
     crashes: int
     claim: int
-    enqueued_at: datetime
-    claimed_at: datetime
+    enqueued_at: DatetimeMS
+    claimed_at: DatetimeMS
     taken: float  # time.monotonic() of the claim's reply
     uncounted: bool = False  # see models.Job
 
@@ -94,5 +94,5 @@ class End:
         """Milliseconds from when it could be claimed to its start; `None`: unknown."""
         if self.started is None:
             return None
-        in_lane = (self.job.claimed_at - self.job.enqueued_at).total_seconds()
-        return (in_lane + self.started - self.job.taken) * 1000
+        in_lane = int(self.job.claimed_at) - int(self.job.enqueued_at)
+        return in_lane + (self.started - self.job.taken) * 1000

@@ -22,7 +22,7 @@ from pymongo.read_preferences import ReadPreference
 from pymongo.write_concern import WriteConcern
 
 from jobs.claims import End
-from jobs.clients import DURABLE, Document, collection, mongo
+from jobs.clients import AWARE, DURABLE, Document, collection, mongo
 from jobs.mongodb import CALL_SECONDS, clock, durable, now, repeated, store_errors
 from jobs.registry import Lane
 from jobs.states import State
@@ -197,7 +197,8 @@ def changed_by(receipt: ObjectId, ends: Sequence[End]) -> Written:
     for end in ends:
         job, lane = end.job, end.job.lane
         if job.uncounted:
-            changes.accepted(lane.queue, job.type, job.enqueued_at)  # never moved since
+            at = job.enqueued_at.as_datetime(AWARE)  # never moved since
+            changes.accepted(lane.queue, job.type, at)
         else:
             changes.left(lane, State.RUNNING)
         changes.entered(lane, end.status)

@@ -21,7 +21,7 @@ BUSY: Final = 1  # a byte before each slot, written last: a torn slot never coun
 SLOT_BYTES: Final = BUSY + SLOT.size + MOVED_ON.size + ENDED.size
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Running:
     """One job in the middle of its execution."""
 

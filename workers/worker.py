@@ -127,9 +127,9 @@ class Worker:
 
     def take_batch(self) -> bool:
         """Claim what the lanes hold, or sleep a second for it. `False`: there is nothing left."""
+        self._learn()  # first: that the recorder is behind does not make a batch slow
         if not self.recorder.wait_for_room(1.0):
             return True
-        self._learn()
         queues, asked = self.board.open_queues(), time.monotonic()
         try:
             batch = self._claim(queues, self._wanted())

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 import structlog
-from bson import ObjectId
+from bson import DatetimeMS, ObjectId
 
 from jobs import context, registry, secrets
 from jobs.claims import ClaimedJob, End
@@ -34,7 +34,7 @@ def run() -> Iterator[Any]:
 
     def execute(function: Any, **payload: Any) -> End:
         registry.job(name=NAME)(function)
-        now = datetime.now(UTC)
+        now = DatetimeMS(datetime.now(UTC))
         place = (Lane("default", "low"), payload, 1, 4, 0, 1, now, now, time.monotonic())
         return execution.execute(ClaimedJob(ObjectId(), NAME, *place), never)
 

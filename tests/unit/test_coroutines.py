@@ -8,11 +8,10 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
-from bson import ObjectId
+from bson import DatetimeMS, ObjectId
 
 from jobs import Context, context, job, registry
 from jobs.claims import ClaimedJob, End
-from jobs.repository import EPOCH
 from jobs.states import State
 from workers import coroutines
 from workers.execution import execute
@@ -49,8 +48,8 @@ def run(type: str, payload: dict[str, Any] | None = None, attempt: int = 1) -> E
         max_attempts=4,
         crashes=0,
         claim=1,
-        enqueued_at=EPOCH,
-        claimed_at=EPOCH,
+        enqueued_at=DatetimeMS(0),
+        claimed_at=DatetimeMS(0),
         taken=0.0,
     )
     return execute(claimed, context.never)
