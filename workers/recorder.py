@@ -36,6 +36,7 @@ class Recorder(threading.Thread):
         self._worker = worker
         self._tick = tick
         self._ends: list[End] = []
+        self._write_at = 0.0  # when the first of them has waited long enough
         self._lock = threading.Lock()
         self._wake = threading.Event()
         self._room = threading.Event()
@@ -49,10 +50,12 @@ class Recorder(threading.Thread):
         with self._lock:
             self._ends.append(end)
             waiting = len(self._ends)
+            now = flush or waiting >= GROUP
+            if now or waiting == 1:
+                self._write_at = time.monotonic() + (0.0 if now else GROUP_SECONDS)
+                self._wake.set()
         if waiting >= BACKLOG:
             self._room.clear()
-        if flush or waiting >= GROUP:
-            self._wake.set()
 
     def wake(self) -> None:
         """Have `tick` called."""
@@ -74,15 +77,19 @@ class Recorder(threading.Thread):
             self._wake.wait(self._pause(busy))
             self._wake.clear()
             busy = self._tick()
-            self._write_all()
+            if self._closing or time.monotonic() >= self._write_at:
+                self._write_all()
             self._count_in_time()
         self._count()
 
     def _pause(self, busy: bool) -> float | None:
         """Return how long there is nothing to do, unless it is woken; `None`: for ever."""
-        if busy or self._ends:
-            return GROUP_SECONDS
-        return max(self._count_at - time.monotonic(), 0.0) if self._uncounted else None
+        due = [GROUP_SECONDS] if busy else []
+        if self._ends:
+            due.append(self._write_at - time.monotonic())
+        if self._uncounted:
+            due.append(self._count_at - time.monotonic())
+        return max(min(due), 0.0) if due else None
 
     def _count_in_time(self) -> None:
         if time.monotonic() >= self._count_at:

@@ -101,7 +101,10 @@ class Worker:
                 failed += 1
             self.board.finish(self.place.index, slot, done, failed)
             self._slowest = max(self._slowest, end.ended - started)
-            self.recorder.add(end, flush=not self.claimed)
+            self.recorder.add(end, flush=self._runs_nothing_else())
+
+    def _runs_nothing_else(self) -> bool:
+        return not self.claimed and len(self._idle) >= self.board.slots - 1
 
     def should_stop(self, slot: int, job: ClaimedJob) -> bool:
         """Return whether an execution should end early; its handler asks, through `ctx`."""

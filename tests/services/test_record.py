@@ -220,3 +220,12 @@ def test_the_totals_see_ends_that_are_not_counted_yet(claim):
     selectors.forget_stats()
     assert seen == selectors.stats().by_status
     assert (seen["completed"], seen["retrying"], seen["pending"]) == (2, 1, 1)
+
+
+def test_an_end_that_others_may_follow_is_written_without_them(claim, until):
+    id = services.enqueue("echo", {})
+    recorder = Recorder(WORKER, lambda: False)
+    recorder.start()
+    recorder.add(finished(claim()[0]), flush=False)
+    until(lambda: stored(id)["status"] == "completed")
+    recorder.close()
