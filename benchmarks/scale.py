@@ -278,7 +278,7 @@ def overview() -> Figures:
     from jobs import backlog, counting, fleet, selectors, series, services
     from jobs.clients import collection
     from jobs.selectors import JobFilter
-    from jobs.views.overview import DEAD_ROWS, NEWEST_ROWS
+    from jobs.views.overview import NEWEST_ROWS, newest_dead
 
     open_records = [each["_id"] for each in collection("workers").find({"ended_at": None})]
     services.heartbeat(open_records)
@@ -290,7 +290,7 @@ def overview() -> Figures:
     asked: dict[str, Callable[[], object]] = {
         "stats": stats,
         "newest": lambda: selectors.jobs(JobFilter(), size=NEWEST_ROWS),
-        "dead": lambda: selectors.jobs(JobFilter(status="dead"), size=DEAD_ROWS),
+        "dead": lambda: newest_dead(selectors.stats()),
         "live_workers": lambda: fleet.hosts(selectors.stats().held),
         "minutes": lambda: (series.hour(), series.top_errors()),
         "rates": lambda: counting.rates([BACKLOG], backlog.RATE_MINUTES),

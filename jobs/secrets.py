@@ -58,6 +58,8 @@ def unmasked(payload: Any, original: Any) -> Any:
 
 def mask_result(job_type: str, payload: Any, result: Any) -> Any:
     """Return a result as people may see it: secrets of its payload are masked in it too."""
+    if result is None:  # as for every row of a list
+        return None
     found = values(job_type, payload)
     return _scrubbed(_masked(result, result), found)
 

@@ -10,7 +10,7 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any
 
-from bson import ObjectId
+from bson import DatetimeMS, ObjectId
 from django.contrib.auth.models import User
 
 from jobs import mongodb, repository, roles, services, tokens
@@ -98,8 +98,8 @@ def _claim(id: str, worker: ObjectId) -> ClaimedJob:
 
 def _completed(type: str, worker: ObjectId, past: random.Random) -> None:
     job = _claim(_enqueue(type, tags=["nightly"] if past.random() < 0.2 else []), worker)
-    waited = timedelta(milliseconds=past.lognormvariate(6, 1.5))
-    job = replace(job, enqueued_at=job.enqueued_at - waited)
+    waited_ms = round(past.lognormvariate(6, 1.5))
+    job = replace(job, enqueued_at=DatetimeMS(int(job.enqueued_at) - waited_ms))
     ended = time.monotonic()
     result = {"delivered": True, "bytes": 48_213} if type == "send_email" else {"rows": 2}
     started = ended - past.lognormvariate(-1, 1)
