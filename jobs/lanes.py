@@ -6,7 +6,7 @@ What is here are hints: lost, they are found again by repair; doubled, they die 
 import time
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from typing import Any, cast
 
@@ -103,18 +103,21 @@ def script(name: str) -> str:
     return (LUA / f"{name}.lua").read_text()
 
 
-def fetch(client: Redis, lanes: Sequence[Lane], count: int) -> list[ObjectId]:
+def fetch(
+    client: Redis, lanes: Sequence[Lane], count: int, *, empty: bool = False
+) -> list[ObjectId]:
     """Take up to `count` ids from the heads of the lanes, in order; sleep up to a second for one.
 
-    Raises `RedisError`; the ids of a lost reply are found again by repair.
+    `empty`: the lanes were, so do not look before sleeping. Raises `RedisError`; the ids of a lost
+    reply are found again by repair.
     """
     keys: list[Any] = [key(lane) for lane in lanes]
-    taken: list[str] = []
-    if count > 1:  # for one alone BRPOP does as well
-        taken = Script(client, script("fetch"))(keys=keys, args=[count])
-    if not taken:
-        reply = client.brpop(keys, timeout=BLOCK_SECONDS)
-        taken = [str(reply[1])] if reply else []
+    more = partial(Script(client, script("fetch")), keys=keys)
+    taken: list[str] = more(args=[count]) if count > 1 and not empty else []
+    if not taken and (reply := client.brpop(keys, timeout=BLOCK_SECONDS)):
+        taken = [str(reply[1])]
+        if count > 1:  # jobs often come together
+            taken += more(args=[count - 1])
     return [id for id in map(_object_id, taken) if id is not None]
 
 

@@ -203,13 +203,15 @@ def claim(
     worker: ObjectId,
     count: int,
     batch: ObjectId | None = None,
+    empty: bool = False,
 ) -> list[ClaimedJob]:
     """Take up to `count` jobs for `worker`, in strict priority; sleep up to a second for one.
 
+    `empty`: the lanes were, so do not look before sleeping.
     After `StoreDown` they may have been taken all the same: `give_back_batches` of `batch`, a
     name for this very call, puts that right.
     """
-    ids = lanes.fetch(client, lanes.in_order(queues), count)
+    ids = lanes.fetch(client, lanes.in_order(queues), count, empty=empty)
     return repository.claim(ids, worker, batch) if ids else []
 
 

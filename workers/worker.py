@@ -135,7 +135,7 @@ class Worker:
             return True
         queues, asked = self.board.open_queues(), time.monotonic()
         try:
-            batch = self._claim(queues, self._wanted())
+            batch = self._claim(queues)
             if not batch and self.place.burst and services.is_drained(self.board.queues):
                 return False
         except (RedisError, StoreDown) as error:
@@ -149,17 +149,20 @@ class Worker:
             self.recorder.wake()
         return True
 
-    def _wanted(self) -> int:
-        """Return how many jobs to ask for: where there was none, sleeping for one is cheapest."""
-        return 1 if self._slept else max(self._prefetch.count, len(self._idle))
-
-    def _claim(self, queues: Sequence[str], count: int) -> list[ClaimedJob]:
+    def _claim(self, queues: Sequence[str]) -> list[ClaimedJob]:
         if not queues:
             time.sleep(RETRY_SECONDS)  # all are paused, or this worker is quiet
             return []
         batch = ObjectId()
         try:
-            return services.claim(self._redis, queues, worker=self.id, count=count, batch=batch)
+            return services.claim(
+                self._redis,
+                queues,
+                worker=self.id,
+                count=max(self._prefetch.count, len(self._idle)),
+                batch=batch,
+                empty=self._slept,
+            )
         except StoreDown:
             self.unheard.add(batch)
             self.recorder.wake()

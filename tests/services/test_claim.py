@@ -7,6 +7,7 @@ from jobs import lanes, repository, services
 from jobs.claims import Hint
 from jobs.errors import StoreDown
 from jobs.registry import Lane
+from jobs.requests import Request
 from tests.services.conftest import WORKER, stored
 from workers.unheard import Unheard
 
@@ -100,3 +101,14 @@ def test_what_an_unheard_claim_took_is_given_back_by_its_worker(redis_client, cl
     assert unheard.give_back()  # a late claim may still arrive
     assert stored(id)["status"] == "pending"
     assert ids(claim()) == [id]
+
+
+def test_who_slept_takes_what_came_together_in_its_order(redis_client):
+    ids = services.enqueue_many([Request(type="echo", payload={}) for _ in range(4)])
+
+    def take(count):
+        return services.claim(redis_client, ["default"], worker=WORKER, count=count, empty=True)
+
+    assert [str(job.id) for job in take(1)] == ids[:1]
+    assert [str(job.id) for job in take(10)] == ids[1:]
+    assert take(10) == []
