@@ -1,5 +1,5 @@
 .DEFAULT_GOAL := help
-.PHONY: help run test lint chaos soak peers bench scale screenshots fuzz operations viewers lock sbom audit-deps clean
+.PHONY: help run test lint chaos soak peers bench scale screenshots fuzz operations viewers pages lock sbom audit-deps clean
 PYTHON ?= python3
 READY := .venv/.ready
 
@@ -49,6 +49,9 @@ operations: $(READY) ## 100,000 jobs requeued in bulk, and what other calls feel
 
 viewers: $(READY) ## 100 open pages that poll: what they cost, and what workers feel (VIEWERS=100 SECONDS=30)
 	@exec .venv/bin/python -m benchmarks.viewers --viewers $${VIEWERS:-100} --seconds $${SECONDS:-30}
+
+pages: $(READY) ## How long each page and search takes the server with a million jobs stored (JOBS=1000000)
+	@exec .venv/bin/python -m benchmarks.pages --jobs $${JOBS:-1000000}
 
 peers: $(READY) .peers/.ready ## The same faults on Celery, RQ, Dramatiq, BullMQ and here (ROWS=1,2 PEERS=rq)
 	@.venv/bin/python -m tests.system.peers.run --rows "$(ROWS)" --peers "$(PEERS)"
