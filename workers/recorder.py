@@ -54,8 +54,8 @@ class Recorder(threading.Thread):
             if now or waiting == 1:
                 self._write_at = time.monotonic() + (0.0 if now else GROUP_SECONDS)
                 self._wake.set()
-        if waiting >= BACKLOG:
-            self._room.clear()
+            if waiting >= BACKLOG:
+                self._room.clear()
 
     def wake(self) -> None:
         """Have `tick` called."""
@@ -104,8 +104,8 @@ class Recorder(threading.Thread):
             self._write(group)
             with self._lock:
                 del self._ends[: len(group)]
-            if len(self._ends) < BACKLOG:
-                self._room.set()
+                if len(self._ends) < BACKLOG:
+                    self._room.set()
             self._count_in_time()  # this loop may go on for as long as there is a backlog
 
     def _next_group(self) -> list[End]:
