@@ -107,20 +107,9 @@ class Sample:
 
 
 def recent_samples(minutes: int = SAMPLES) -> list[Sample]:
-    """Return how many there were in each of the last minutes, the oldest first.
-
-    A minute without a sample was like the one before; this minute may not be known yet. None are
-    while no steward ever ran.
-    """
-    current = minute_of(mongodb.now())
-    first = current - timedelta(minutes=minutes)
-    taken = {minute_of(document["_id"]): document for document in samples.since(first)}
-    last = next((taken[minute] for minute in taken if minute < first), None)
-    known = []
-    for ago in range(minutes, -1, -1):
-        minute = current - timedelta(minutes=ago)
-        last = taken.get(minute, last)
-        if last and (minute < current or minute in taken):
-            at = last["at"] if minute in taken else minute
-            known.append(Sample(at, last["by_status"], last["pending"]))
-    return known
+    """Return the samples of the last minutes, the oldest first; none while no steward ran."""
+    since = minute_of(mongodb.now()) - timedelta(minutes=minutes)
+    return [
+        Sample(document["at"], document["by_status"], document["pending"])
+        for document in samples.since(since)
+    ]

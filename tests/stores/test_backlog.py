@@ -13,7 +13,7 @@ from jobs.backlog import Drain
 from jobs.clients import collection
 from jobs.errors import NotFound
 from jobs.registry import Lane
-from jobs.tallies import Changes, minute_of
+from jobs.tallies import Changes
 from tests.web.actors import MAIL, dead
 
 pytestmark = pytest.mark.usefixtures("stores")
@@ -218,18 +218,3 @@ def test_a_minute_is_written_down_once_however_many_stewards_there_are() -> None
     (sample,) = series.recent_samples()
     assert sample.pending == {"a.b": 1}
     assert (sample.by_status["pending"], sample.by_status["dead"]) == (1, 0)
-
-
-def test_a_minute_in_which_nothing_changed_is_not_written_down_and_known_all_the_same() -> None:
-    submit(queue="a.b")
-    assert samples.take() is True
-    earlier = minute_of(mongodb.now()) - timedelta(minutes=3)
-    taken = collection("samples").find_one_and_delete({})
-    collection("samples").insert_one({**(taken or {}), "_id": earlier, "at": earlier})
-    assert samples.take() is False
-    before = [sample.pending["a.b"] for sample in series.recent_samples()]
-    assert before in ([1, 1, 1], [1, 1, 1, 1])  # a minute may end meanwhile
-    submit(queue="a.b")
-    assert samples.take() is True
-    known = [sample.pending["a.b"] for sample in series.recent_samples()]
-    assert (known[:3], max(known)) == ([1, 1, 1], 2)

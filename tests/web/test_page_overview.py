@@ -75,7 +75,7 @@ def test_a_card_says_how_its_number_came_to_be(operator: Client, line: Line) -> 
     line.dead()
     selectors.forget_stats()
     card = operator.get("/").content.decode().partition('id="card-dead"')[2].partition("</li>")[0]
-    assert '0.0L60.0 16.0"/>' in card
+    assert '<path class="line" d="M0.0 0.0L60.0 16.0"/>' in card
     assert "−2" in card  # noqa: RUF001 - as it is shown
     assert "in 9 minutes" in card
 
