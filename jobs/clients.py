@@ -59,5 +59,5 @@ def redis() -> Redis:
 
 
 def blocking_redis() -> Redis:
-    """Return a new client for BRPOP alone: its socket waits longer than the command blocks."""
+    """Return a new client for fetching: its socket waits longer than the command blocks."""
     return _redis(settings.REDIS_URL, socket_timeout=BLOCK_SECONDS + REPLY_SECONDS)

@@ -435,7 +435,8 @@ def _in_receipts(session: ClientSession) -> Columns:
     """Return what the ends change that are written, but not counted yet."""
     # Some thousands, looked for every second: what only the minutes need of them is not read.
     statuses, new = dict[Receipted, str](), set[Receipted]()
-    for receipt in collection("receipts").find(OPEN, session=session):
+    fields = {"jobs": 1, "statuses": 1, "new": 1}
+    for receipt in collection("receipts").find(OPEN, fields, session=session):
         ends = [(id, receipt["_id"]) for id in receipt["jobs"]]
         statuses.update(zip(ends, receipt["statuses"], strict=True))
         new.update((id, receipt["_id"]) for id in receipt["new"])
@@ -453,8 +454,8 @@ def _in_receipts(session: ClientSession) -> Columns:
 
 def _ended_with(ends: Iterable[Receipted], session: ClientSession) -> Iterable[Document]:
     """Return the jobs that have one of these ends, as far as a total needs them."""
-    ids, receipts = zip(*ends, strict=True)
-    these = {"_id": {"$in": ids}, "attempts.receipt": {"$in": list(set(receipts))}}
+    ids, receipts = {id for id, _ in ends}, {receipt for _, receipt in ends}
+    these = {"_id": {"$in": list(ids)}, "attempts.receipt": {"$in": list(receipts)}}
     fields = {"queue": 1, "priority": 1, "attempts.receipt": 1}
     return collection("jobs").find(these, fields, session=session)
 

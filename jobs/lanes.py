@@ -6,6 +6,7 @@ What is here are hints: lost, they are found again by repair; doubled, they die 
 import time
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import suppress
 from functools import cache, partial
 from pathlib import Path
 from typing import Any, cast
@@ -116,8 +117,8 @@ def fetch(
     taken: list[str] = more(args=[count]) if count > 1 and not empty else []
     if not taken and (reply := client.brpop(keys, timeout=BLOCK_SECONDS)):
         taken = [str(reply[1])]
-        if count > 1:  # jobs often come together
-            taken += more(args=[count - 1])
+        with suppress(RedisError):  # what it has taken by then is in hand
+            taken += more(args=[count - 1]) if count > 1 else []  # jobs often come together
     return [id for id in map(_object_id, taken) if id is not None]
 
 

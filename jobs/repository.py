@@ -162,7 +162,7 @@ def claim(
 
 @durable
 def _claim(ids: Sequence[ObjectId], worker: ObjectId, batch: ObjectId) -> list[ClaimedJob]:
-    jobs = _claimable()
+    jobs = _numbered()
     if len(ids) == 1 and (document := _claim_one(jobs, ids[0], worker, batch)):
         return [_claimed(document)]
     if len(ids) > 1:
@@ -176,7 +176,7 @@ def _claim(ids: Sequence[ObjectId], worker: ObjectId, batch: ObjectId) -> list[C
     return [by_id[id] for id in dict.fromkeys(ids) if id in by_id]
 
 
-def _claimable() -> Collection[Document]:
+def _numbered() -> Collection[Document]:
     """The jobs, with times as numbers: two datetimes take as long to read as all else of a job."""
     return collection("jobs").with_options(codec_options=NUMBERED)
 
@@ -399,7 +399,7 @@ def _give_back(mine: Document) -> list[Hint]:
 @durable
 def held_by(worker: ObjectId) -> list[ClaimedJob]:
     """Return every job that `worker` holds."""
-    held = _claimable().find({"status": State.RUNNING, "worker": worker}, CLAIM_FIELDS)
+    held = _numbered().find({"status": State.RUNNING, "worker": worker}, CLAIM_FIELDS)
     return [_claimed(document) for document in held]
 
 
@@ -407,7 +407,7 @@ def held_by(worker: ObjectId) -> list[ClaimedJob]:
 def find_held(worker: ObjectId, id: ObjectId, claim: int) -> ClaimedJob | None:
     """Return the job if `worker` still holds it under that claim; `None` if not."""
     held = {"_id": id, "status": State.RUNNING, "worker": worker, "claim": claim}
-    document = _claimable().find_one(held, CLAIM_FIELDS)
+    document = _numbered().find_one(held, CLAIM_FIELDS)
     return _claimed(document) if document else None
 
 

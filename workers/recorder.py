@@ -50,9 +50,9 @@ class Recorder(threading.Thread):
         with self._lock:
             self._ends.append(end)
             waiting = len(self._ends)
-            now = flush or waiting >= GROUP
-            if now or waiting == 1:
-                self._write_at = time.monotonic() + (0.0 if now else GROUP_SECONDS)
+            at_once = flush or waiting >= GROUP
+            if at_once or waiting == 1:
+                self._write_at = time.monotonic() + (0.0 if at_once else GROUP_SECONDS)
                 self._wake.set()
             if waiting >= BACKLOG:
                 self._room.clear()
@@ -80,6 +80,7 @@ class Recorder(threading.Thread):
             if self._closing or time.monotonic() >= self._write_at:
                 self._write_all()
             self._count_in_time()
+        self._tick()  # it may have been told to close while it wrote
         self._count()
 
     def _pause(self, busy: bool) -> float | None:

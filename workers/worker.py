@@ -9,6 +9,7 @@ import time
 import traceback
 from collections import deque
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -199,8 +200,9 @@ class Worker:
         waited = time.monotonic() - self._batch[1]
         if self.claimed and (self.stopping or waited > STUCK_SECONDS):
             stuck = []
-            while self.claimed:
-                stuck.append(self.claimed.pop())
+            with suppress(IndexError):  # a slot may take the last one
+                while True:
+                    stuck.append(self.claimed.pop())
             self._give_back(stuck)
         return bool(self.claimed)
 

@@ -81,9 +81,9 @@ def _cards(stats: Stats, past: Sequence[Sample]) -> list[Card]:
 
 
 def newest_dead(stats: Stats) -> list[Job]:
-    """Return the newest dead letters; where there is none, MongoDB is not made to look for it.
+    """Return the newest dead letters; if the totals know of none, without a look.
 
-    It would pass by the index entries of what has just run, minutes long.
+    For that, MongoDB would pass by the index entries of what has just run, minutes long.
     """
     dead = JobFilter(status=State.DEAD)
     return selectors.jobs(dead, size=DEAD_ROWS).jobs if stats.by_status[State.DEAD] else []

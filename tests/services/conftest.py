@@ -71,7 +71,7 @@ def in_state(state: State, *, worker: ObjectId = WORKER) -> ClaimedJob:
         "run_at": mongodb.now() - timedelta(seconds=1) if waits else None,
     }
     collection("jobs").update_one({"_id": id}, {"$set": changes})
-    document = repository._claimable().find_one({"_id": id})
+    document = repository._numbered().find_one({"_id": id})
     assert document is not None
     return repository._claimed(document)
 

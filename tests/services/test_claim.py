@@ -2,6 +2,7 @@ import pytest
 from bson import ObjectId
 from pymongo.collection import Collection
 from pymongo.errors import AutoReconnect
+from redis.exceptions import RedisError
 
 from jobs import lanes, repository, services
 from jobs.claims import Hint
@@ -112,3 +113,15 @@ def test_who_slept_takes_what_came_together_in_its_order(redis_client):
     assert [str(job.id) for job in take(1)] == ids[:1]
     assert [str(job.id) for job in take(10)] == ids[1:]
     assert take(10) == []
+
+
+def test_what_was_taken_is_in_hand_though_redis_fails_to_give_more(redis_client, monkeypatch):
+    def fail(*_, **__):
+        raise RedisError
+
+    ids = services.enqueue_many([Request(type="echo", payload={}) for _ in range(2)])
+    monkeypatch.setattr(lanes, "Script", lambda *_: fail)
+    (job,) = services.claim(
+        redis_client, ["default"], worker=WORKER, count=10, batch=None, empty=True
+    )
+    assert str(job.id) == ids[0]

@@ -229,3 +229,20 @@ def test_an_end_that_others_may_follow_is_written_without_them(claim, until):
     recorder.add(finished(claim()[0]), flush=False)
     until(lambda: stored(id)["status"] == "completed")
     recorder.close()
+
+
+def test_who_closes_it_while_it_writes_has_the_rest_looked_after(claim, monkeypatch):
+    looked, services_record = [], services.record
+    services.enqueue("echo", {})
+    recorder = Recorder(WORKER, lambda: bool(looked.append(recorder._closing)))
+
+    def record(*arguments):
+        recorder._closing = True
+        return services_record(*arguments)
+
+    monkeypatch.setattr(services, "record", record)
+    recorder.start()
+    recorder.add(finished(claim()[0]), flush=True)
+    recorder.join(30)
+    assert not recorder.is_alive()
+    assert looked[-1]

@@ -1,4 +1,4 @@
-"""How many jobs a worker asks for."""
+"""How a worker asks for jobs, and when their ends are written."""
 
 import time
 from typing import Any
@@ -18,12 +18,12 @@ def worker(monkeypatch: pytest.MonkeyPatch) -> Worker:
     return made
 
 
-def take(worker: Worker, monkeypatch: pytest.MonkeyPatch, seconds: float) -> int:
-    """Have it claim nothing, in so many seconds; return how many jobs it had asked for."""
-    asked: list[int] = []
+def take(worker: Worker, monkeypatch: pytest.MonkeyPatch, seconds: float) -> tuple[int, bool]:
+    """Have it claim nothing, in so many seconds; return for how many it asked, and if unlooked."""
+    asked: list[tuple[int, bool]] = []
 
-    def claim(*_: Any, count: int, **__: Any) -> list[Any]:
-        asked.append(count)
+    def claim(*_: Any, count: int, empty: bool, **__: Any) -> list[Any]:
+        asked.append((count, empty))
         time.sleep(seconds)
         return []
 
@@ -32,15 +32,24 @@ def take(worker: Worker, monkeypatch: pytest.MonkeyPatch, seconds: float) -> int
     return asked[0]
 
 
-def test_where_nothing_was_it_sleeps_for_one_job(
+def test_where_nothing_was_it_sleeps_without_a_look(
     worker: Worker, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    assert take(worker, monkeypatch, 0.6) == 200
-    assert take(worker, monkeypatch, 0.0) == 1
-    assert take(worker, monkeypatch, 0.0) == 200
+    assert take(worker, monkeypatch, 0.6) == (200, False)
+    assert take(worker, monkeypatch, 0.0) == (200, True)
+    assert take(worker, monkeypatch, 0.0) == (200, False)
 
 
 def test_ids_of_jobs_that_were_cancelled_are_passed_by_in_batches(
     worker: Worker, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    assert [take(worker, monkeypatch, 0.0) for _ in range(3)] == [200] * 3
+    assert [take(worker, monkeypatch, 0.0) for _ in range(3)] == [(200, False)] * 3
+
+
+def test_an_end_is_written_at_once_if_no_other_may_follow() -> None:
+    worker = Worker(Place(Board(1, 3, ["default"]), 0, ObjectId(), burst=False))
+    assert not worker._runs_nothing_else()  # two more slots are at work
+    worker._idle |= {1, 2}
+    assert worker._runs_nothing_else()
+    worker.claimed.append(object())  # type: ignore[arg-type]
+    assert not worker._runs_nothing_else()
