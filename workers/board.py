@@ -21,7 +21,7 @@ BUSY: Final = 1  # a byte before each slot, written last: a torn slot never coun
 SLOT_BYTES: Final = BUSY + SLOT.size + MOVED_ON.size + ENDED.size
 
 
-@dataclass(slots=True)
+@dataclass(slots=True)  # not frozen: one is made for every job
 class Running:
     """One job in the middle of its execution."""
 
