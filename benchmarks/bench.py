@@ -16,7 +16,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -116,6 +116,24 @@ def migrate(uri: str, folder: Path) -> None:
     command = [sys.executable, "manage.py", "migrate", "--verbosity", "0"]
     env = {**os.environ, **variables(uri, folder), "REDIS_URL": "redis://127.0.0.1:1/0"}
     subprocess.run(command, cwd=ROOT, env=env, check=True, timeout=120)
+
+
+@contextlib.contextmanager
+def site(name: str) -> Iterator[Path]:
+    """Be a process of this project that can show pages, on its own stores; yields a folder."""
+    import django
+
+    with (
+        tempfile.TemporaryDirectory(prefix=f"taskqueue-{name}-") as folder,
+        embedded.running(Path(folder)) as urls,
+    ):
+        uri = with_database(urls["MONGODB_URI"], name)
+        os.environ |= {**urls, **variables(uri, Path(folder)), "BENCH_FOLDER": folder}
+        migrate(uri, Path(folder))
+        collect = [sys.executable, "manage.py", "collectstatic", "--noinput", "--verbosity", "0"]
+        subprocess.run(collect, cwd=ROOT, check=True)
+        django.setup()
+        yield Path(folder)
 
 
 def machine() -> str:

@@ -5,21 +5,13 @@ by its first visitor: nothing of it is shared or remembered.
 """
 
 import argparse
-import itertools
 import os
 import statistics
-import subprocess
-import sys
-import tempfile
 import time
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 from benchmarks import bench
-from benchmarks.stage import variables, with_database
-from benchmarks.systems.base import ROOT
-from taskqueue import embedded
 
 PIECE = 5_000
 WARM = 2  # times each is asked for before
@@ -34,28 +26,17 @@ def main() -> None:
         "--times", type=int, default=20, help="that each page is asked for, 2 or more"
     )
     chosen = parser.parse_args()
-    with (
-        tempfile.TemporaryDirectory(prefix="taskqueue-pages-") as name,
-        embedded.running(Path(name)) as urls,
-    ):
-        uri = with_database(urls["MONGODB_URI"], "pages")
-        os.environ |= {**urls, **variables(uri, Path(name)), "BENCH_FOLDER": name}
-        os.environ["RATE_LIMIT_READ"] = "0"  # none
-        bench.migrate(uri, Path(name))
-        collect = [sys.executable, "manage.py", "collectstatic", "--noinput", "--verbosity", "0"]
-        subprocess.run(collect, cwd=ROOT, check=True)
+    os.environ["RATE_LIMIT_READ"] = "0"  # none
+    with bench.site("pages"):
         _measure(chosen.jobs, chosen.times)
 
 
 def _measure(jobs: int, times: int) -> None:
-    import django
-
-    django.setup()
-    known = _fill(jobs)
+    known, client = _fill(jobs), _visitor()
     every: list[float] = []
     print(f"{jobs:,} jobs stored; milliseconds of {times} requests each")
     for path in _paths(known):
-        took = _ask(path, times)
+        took = _ask(client, path, times)
         every += took
         print(f"p50 {statistics.median(took):6.1f}  p95 {_p95(took):6.1f}  {path}", flush=True)
     print(f"p50 {statistics.median(every):6.1f}  p95 {_p95(every):6.1f}  all of them")
@@ -81,17 +62,23 @@ def _paths(known: dict[str, Document]) -> Iterator[str]:
     yield from (f"/jobs/?q={search}" for search in searches)
 
 
-def _ask(path: str, times: int) -> list[float]:
+def _visitor() -> Any:
+    """Return the client of somebody who may do everything and has logged in."""
     from django.contrib.auth.models import User
     from django.test import Client
 
-    from jobs import roles, selectors, series
+    from jobs import roles
 
-    user, new = User.objects.get_or_create(username="somebody")
-    if new:
-        roles.give(user, "admin")
+    user = User.objects.create_user("somebody")
+    roles.give(user, "admin")
     client = Client(SERVER_NAME="127.0.0.1")
     client.force_login(user)
+    return client
+
+
+def _ask(client: Any, path: str, times: int) -> list[float]:
+    from jobs import selectors, series
+
     took = []
     for _ in range(WARM + times):
         selectors.forget_stats()
@@ -108,24 +95,24 @@ def _ask(path: str, times: int) -> list[float]:
 
 def _fill(count: int) -> dict[str, Document]:
     """Store that many jobs; return one of each state."""
-    from bson import ObjectId
-
     from jobs import counting
     from jobs.clients import collection
 
     patterns, jobs = _patterns(), collection("jobs")
     states = [state for state, share in SHARES.items() for _ in range(share)]
-    numbers = itertools.count()
     for begin in range(0, count, PIECE):
-        copies = []
-        for number in itertools.islice(numbers, min(PIECE, count - begin)):
-            pattern = patterns[states[number * 7 % 1000]]
-            payload = {**pattern["payload"], "to": f"customer-{number % 50_000}@example.com"}
-            tags = ["nightly"] if number % 100 == 0 else []
-            copies.append({**pattern, "_id": ObjectId(), "payload": payload, "tags": tags})
-        jobs.insert_many(copies, ordered=False)
+        numbers = range(begin, min(begin + PIECE, count))
+        jobs.insert_many(_copy(patterns[states[n * 7 % 1000]], n) for n in numbers)
     counting.correct()
     return patterns
+
+
+def _copy(pattern: Document, number: int) -> Document:
+    from bson import ObjectId
+
+    payload = {**pattern["payload"], "to": f"customer-{number % 50_000}@example.com"}
+    tags = ["nightly"] if number % 100 == 0 else []
+    return {**pattern, "_id": ObjectId(), "payload": payload, "tags": tags}
 
 
 def _patterns() -> dict[str, Document]:

@@ -13,9 +13,7 @@ import os
 import random
 import re
 import statistics
-import subprocess
 import sys
-import tempfile
 import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
@@ -26,9 +24,6 @@ from typing import Any
 
 from benchmarks import bench
 from benchmarks.processes import Failed, Tree, family, kill_all, start, tail, until
-from benchmarks.stage import variables, with_database
-from benchmarks.systems.base import ROOT
-from taskqueue import embedded
 from taskqueue.embedded import free_port
 from taskqueue.run import WEB
 
@@ -48,22 +43,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--jobs", type=int, default=100_000, help="of each backlog; in thousands")
     parser.add_argument("--stored", type=int, default=10_000, help="jobs there are beforehand")
     chosen = parser.parse_args(arguments)
-    with (
-        tempfile.TemporaryDirectory(prefix="taskqueue-viewers-") as name,
-        embedded.running(Path(name)) as urls,
-    ):
-        uri = with_database(urls["MONGODB_URI"], "viewers")
-        os.environ |= {**urls, **variables(uri, Path(name)), "BENCH_FOLDER": name}
-        bench.migrate(uri, Path(name))
-        collect = [sys.executable, "manage.py", "collectstatic", "--noinput", "--verbosity", "0"]
-        subprocess.run(collect, cwd=ROOT, check=True)
-        print(json.dumps(_measure(Path(name), chosen), indent=2))
+    with bench.site("viewers") as folder:
+        print(json.dumps(_measure(folder, chosen), indent=2))
 
 
 def _measure(folder: Path, chosen: argparse.Namespace) -> dict[str, Any]:
-    import django
-
-    django.setup()
     _fill(chosen.stored)
     sessions = _sessions(chosen.viewers)
     port = free_port()

@@ -300,10 +300,20 @@ def written_with(
     receipt: ObjectId, ids: Sequence[ObjectId], session: ClientSession | None = None
 ) -> list[Document]:
     """Return those of `ids` that have an end which was written with that receipt."""
-    these = {"_id": {"$in": list(ids)}, "attempts.receipt": receipt}
     fields = ("receipt", "outcome", "started_at", "ended_at", "error_type")
     ends = dict.fromkeys((f"attempts.{field}" for field in fields), 1)
-    return list(collection("jobs").find(these, {**PLACE, **ends}, session=session))
+    return list(_ended_with([receipt], ids, {**PLACE, **ends}, session))
+
+
+def _ended_with(
+    receipts: Iterable[ObjectId],
+    ids: Iterable[ObjectId],
+    fields: Document,
+    session: ClientSession | None,
+) -> Iterable[Document]:
+    """Return those of `ids` that have an end which was written with one of these receipts."""
+    these = {"_id": {"$in": list(ids)}, "attempts.receipt": {"$in": list(receipts)}}
+    return collection("jobs").find(these, fields, session=session)
 
 
 def not_in_a_receipt(documents: Sequence[Document], session: ClientSession) -> list[Document]:
@@ -436,12 +446,14 @@ def _in_receipts(session: ClientSession) -> Columns:
     # Some thousands, looked for every second: what only the minutes need of them is not read.
     statuses, new = dict[Receipted, str](), set[Receipted]()
     fields = {"jobs": 1, "statuses": 1, "new": 1}
-    for receipt in collection("receipts").find(OPEN, fields, session=session):
+    receipts = list(collection("receipts").find(OPEN, fields, session=session))
+    for receipt in receipts:
         ends = [(id, receipt["_id"]) for id in receipt["jobs"]]
         statuses.update(zip(ends, receipt["statuses"], strict=True))
         new.update((id, receipt["_id"]) for id in receipt["new"])
-    changes = Changes()
-    for document in _ended_with(statuses, session) if statuses else ():
+    changes, names = Changes(), [receipt["_id"] for receipt in receipts]
+    ids, place = {id for id, _ in statuses}, {"queue": 1, "priority": 1, "attempts.receipt": 1}
+    for document in _ended_with(names, ids, place, session) if names else ():
         lane = lane_of(document)
         for attempt in document["attempts"]:
             end = (document["_id"], attempt.get("receipt"))
@@ -450,14 +462,6 @@ def _in_receipts(session: ClientSession) -> Columns:
                 if end not in new:
                     changes.left(lane, State.RUNNING)
     return changes.columns()
-
-
-def _ended_with(ends: Iterable[Receipted], session: ClientSession) -> Iterable[Document]:
-    """Return the jobs that have one of these ends, as far as a total needs them."""
-    ids, receipts = {id for id, _ in ends}, {receipt for _, receipt in ends}
-    these = {"_id": {"$in": list(ids)}, "attempts.receipt": {"$in": list(receipts)}}
-    fields = {"queue": 1, "priority": 1, "attempts.receipt": 1}
-    return collection("jobs").find(these, fields, session=session)
 
 
 def _grouped(

@@ -1,6 +1,7 @@
 """Jobs: submit, list, show, move."""
 
 import hashlib
+from collections.abc import Callable
 from typing import Any
 
 from django.conf import settings
@@ -135,9 +136,19 @@ class JobDetail(Endpoint):
         return Response(status=204)
 
 
-class Requeue(Endpoint):
-    rights = {"post": "retry"}
+class Move(Endpoint):
     scoped = True
+
+    def move(self, request: Request, id: str, verb: Callable[..., None]) -> Response:
+        """Have one job moved by a verb, and answer with where it is then."""
+        read(NothingRequest, request.data)
+        self.reach_job(id)
+        verb(id, actor=self.actor)
+        return Response(_shown(id))
+
+
+class Requeue(Move):
+    rights = {"post": "retry"}
 
     @documented(
         "requeue_job",
@@ -147,10 +158,7 @@ class Requeue(Endpoint):
         request=NothingRequest,
     )
     def post(self, request: Request, id: str) -> Response:
-        read(NothingRequest, request.data)
-        self.reach_job(id)
-        services.requeue(id, actor=self.actor)
-        return _job(id)
+        return self.move(request, id, services.requeue)
 
 
 class Resubmit(Submission):
@@ -182,9 +190,8 @@ class Resubmit(Submission):
         return self.shown(accepted)
 
 
-class Cancel(Endpoint):
+class Cancel(Move):
     rights = {"post": "cancel"}
-    scoped = True
 
     @documented(
         "cancel_job",
@@ -194,15 +201,11 @@ class Cancel(Endpoint):
         request=NothingRequest,
     )
     def post(self, request: Request, id: str) -> Response:
-        read(NothingRequest, request.data)
-        self.reach_job(id)
-        services.cancel(id, actor=self.actor)
-        return _job(id)
+        return self.move(request, id, services.cancel)
 
 
-class Run(Endpoint):
+class Run(Move):
     rights = {"post": "retry"}
-    scoped = True
 
     @documented(
         "run_job",
@@ -212,10 +215,7 @@ class Run(Endpoint):
         request=NothingRequest,
     )
     def post(self, request: Request, id: str) -> Response:
-        read(NothingRequest, request.data)
-        self.reach_job(id)
-        services.run_now(id, actor=self.actor)
-        return _job(id)
+        return self.move(request, id, services.run_now)
 
 
 class WhyDetail(Endpoint):
@@ -251,10 +251,6 @@ def job_page(
 
 def _shown(id: str, *, reveal: bool = False) -> dict[str, Any]:
     return JobShape.model_validate(selectors.job(id, reveal=reveal)).answer()
-
-
-def _job(id: str) -> Response:
-    return Response(_shown(id))
 
 
 def _tagged(request: Request, body: dict[str, Any], headers: dict[str, str]) -> Response:

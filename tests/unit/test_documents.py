@@ -71,7 +71,7 @@ def test_every_metric_of_the_alerts_exists() -> None:
 
 def test_every_event_that_an_operator_is_told_about_is_logged() -> None:
     code = "".join(
-        path.read_text() for path in ROOT.glob("[jtw]*/*.py") if "tests" not in str(path)
+        path.read_text() for path in ROOT.glob("[jtw]*/**/*.py") if "tests" not in str(path)
     )
     named = set(re.findall(r"`((?:worker|lane|job)\.[a-z_]+)`", OPERATIONS))
     assert named
