@@ -4,6 +4,7 @@ What is here are hints: lost, they are found again by repair; doubled, they die 
 """
 
 import time
+from binascii import hexlify
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
@@ -68,9 +69,9 @@ def push_at_head(hints: Iterable[Hint]) -> bool:
 
 
 def _push(hints: Iterable[Hint], *, at_head: bool) -> bool:
-    by_lane: dict[Lane, list[str]] = defaultdict(list)
-    for hint in hints:
-        by_lane[hint.lane].append(str(hint.id))
+    by_lane: dict[Lane, list[bytes]] = defaultdict(list)
+    for id, lane in hints:
+        by_lane[lane].append(hexlify(id.binary))  # as text it would be encoded again
     if not by_lane or _breaker.open():
         return not by_lane
     pieces = [
@@ -94,7 +95,7 @@ def _push(hints: Iterable[Hint], *, at_head: bool) -> bool:
     return True
 
 
-def _add(client: Redis, name: str, ids: list[str], *, at_head: bool) -> None:
+def _add(client: Redis, name: str, ids: list[bytes], *, at_head: bool) -> None:
     (client.rpush if at_head else client.lpush)(name, *ids)
 
 

@@ -6,7 +6,7 @@ import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime
-from functools import cache
+from functools import cache, cached_property
 from inspect import Parameter
 from typing import (
     Any,
@@ -109,8 +109,10 @@ class JobType(Generic[P, R]):
         Raises `InvalidRequest` with one error per field.
         """
         try:
-            checked = self.schema.model_validate(payload)
-            plain = checked.model_dump(mode="json")
+            checked = self._validated(payload)
+            plain: dict[str, Any] = self.schema.__pydantic_serializer__.to_python(
+                checked, mode="json"
+            )
             return _revealed(checked.model_dump(), plain) if self.has_secrets else plain
         except ValidationError as error:
             raise InvalidRequest(*map(_field_error, error.errors())) from None
@@ -120,9 +122,14 @@ class JobType(Generic[P, R]):
 
         Of an async function that makes the coroutine, which the caller runs.
         """
-        return self.function(**vars(self.schema.model_validate(payload)))
+        return self.function(**vars(self._validated(payload)))
 
-    @property
+    @cached_property
+    def _validated(self) -> Callable[[Any], BaseModel]:
+        # What `model_validate` ends in: with a few fields its own steps take twice as long.
+        return self.schema.__pydantic_validator__.validate_python
+
+    @cached_property
     def has_secrets(self) -> bool:
         """Whether anything in the signature is typed `SecretStr`, or another of pydantic's."""
         return _has_secrets(self.schema)
@@ -152,7 +159,7 @@ class ContextJobType(JobType[P, R]):
 
     def run(self, payload: Mapping[str, Any]) -> R:
         """As `JobType.run`, with the current context. Raises `LookupError` outside of a job."""
-        return self.function(context.current(), **vars(self.schema.model_validate(payload)))
+        return self.function(context.current(), **vars(self._validated(payload)))
 
 
 class Registration(Protocol):

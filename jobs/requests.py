@@ -12,6 +12,7 @@ from bson.errors import BSONError
 from django.conf import settings
 
 from jobs import registry, secrets
+from jobs.clients import Document
 from jobs.errors import FieldError, InvalidRequest, TooLarge
 from jobs.registry import NAME, PRIORITIES, JobType
 from jobs.states import State
@@ -24,7 +25,7 @@ MAX_NAME_LENGTH = 256
 MAX_ATTEMPTS = 100
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(kw_only=True)  # not frozen: one is made for every job
 class Request:
     """One job asked for; `None` means as its job type says."""
 
@@ -38,15 +39,19 @@ class Request:
     tags: Sequence[str] = ()
 
 
-def new_jobs(requests: Sequence[Request], now: datetime) -> list[dict[str, Any]]:
-    """Check requests and return them as new jobs; raises `InvalidRequest` with all their faults.
+def new_jobs(requests: Sequence[Request], now: datetime) -> tuple[list[Document], int]:
+    """Check requests; return them as new jobs, and the bytes that their payloads take in all.
 
-    Each fault's field begins with its place in the list, when there are several.
+    Raises `InvalidRequest` with all their faults. Each fault's field begins with its place in the
+    list, when there are several.
     """
-    accepted, errors = [], []
+    accepted, errors, size = list[Document](), [], 0
+    as_usual: dict[str, Document] = {}  # what the jobs of a type begin as, worked out once
     for place, request in enumerate(requests):
         try:
-            accepted.append(_document(request, now))
+            document, taken = _document(request, now, as_usual)
+            accepted.append(document)
+            size += taken
         except InvalidRequest as error:
             prefix = f"jobs.{place}." if len(requests) > 1 else ""
             found = [replace(fault, field=prefix + fault.field) for fault in error.errors]
@@ -55,27 +60,39 @@ def new_jobs(requests: Sequence[Request], now: datetime) -> list[dict[str, Any]]
             errors += found
     if errors:
         raise InvalidRequest(*errors[:100])
-    return accepted
+    return accepted, size
 
 
-def _document(request: Request, now: datetime) -> dict[str, Any]:
-    """Check a request and write it down as a new job."""
+def _document(
+    request: Request, now: datetime, as_usual: dict[str, Document]
+) -> tuple[Document, int]:
+    """Check a request; return it as a new job, and the bytes that its payload takes."""
     job_type = registry.get(request.type)
     if job_type is None:
         known = ", ".join(known.name for known in registry.all_types())
         fault = f"Unknown job type {request.type!r}. Known here: {known or 'none'}."
         raise InvalidRequest(FieldError("type", fault))
-    if faults := _chooses(request) and list(_faults(request, now)):
-        raise InvalidRequest(*faults)
+    if _chooses(request):
+        if faults := list(_faults(request, now)):
+            raise InvalidRequest(*faults)
+        begins = _beginning(job_type, request, now)
+    elif not (begins := as_usual.get(request.type, {})):
+        begins = as_usual[request.type] = _beginning(job_type, request, now)
+    payload, size = _payload(job_type, request.payload)
+    return {**begins, "_id": ObjectId(), "payload": secrets.seal(payload)}, size
+
+
+def _beginning(job_type: JobType[..., Any], request: Request, now: datetime) -> Document:
+    """Return a new job, but for its id and its payload."""
     run_at = request.run_at or (now + timedelta(seconds=request.delay) if request.delay else now)
     waits = run_at > now
     return {
-        "_id": ObjectId(),
+        "_id": None,
         "type": job_type.name,
         "queue": request.queue or job_type.queue,
         "priority": request.priority or job_type.priority,
         "status": State.SCHEDULED.value if waits else State.PENDING.value,
-        "payload": secrets.seal(_payload(job_type, request.payload)),
+        "payload": None,
         "tags": list(dict.fromkeys(request.tags)),
         "max_attempts": request.max_attempts or job_type.max_attempts or settings.JOB_MAX_ATTEMPTS,
         "attempt": 0,
@@ -126,19 +143,21 @@ def _faults(request: Request, now: datetime) -> Iterable[FieldError]:
         yield FieldError("run_at", f"Use a time within {MAX_DELAY.days} days.")
 
 
-def _payload(job_type: JobType[..., Any], payload: Mapping[str, Any]) -> dict[str, Any]:
+def _payload(job_type: JobType[..., Any], payload: Mapping[str, Any]) -> tuple[Document, int]:
     try:
         checked = job_type.validate(payload)
-        if not _is_plain(checked):
+        if _is_plain(checked):
+            size = _encoded_size(checked)
+        else:
             _as_json(checked)
-        size = storable_size(checked)
+            size = storable_size(checked)
     except ValueError as error:
         raise InvalidRequest(FieldError("payload", str(error))) from None
     if size > settings.JOB_PAYLOAD_MAX_BYTES:
         limit = settings.JOB_PAYLOAD_MAX_BYTES
         fault = f"It takes {size} bytes; the limit is {limit}. Store the data and pass its name."
         raise TooLarge(FieldError("payload", fault))
-    return checked
+    return checked, size
 
 
 def _is_plain(value: Any) -> bool:
@@ -154,6 +173,10 @@ def storable_size(value: Any) -> int:
     """Return how many bytes a JSON value takes in MongoDB; `ValueError` if it cannot be kept."""
     if not _is_plain(value) and (fault := _form_fault(value)):
         raise ValueError(fault)
+    return _encoded_size(value)
+
+
+def _encoded_size(value: Any) -> int:
     try:
         return len(bson.encode({"": value}))
     except OverflowError:

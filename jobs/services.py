@@ -142,7 +142,7 @@ def accept(
         "copied_from": copied_from,
     }
     known = {name: value for name, value in lineage.items() if value}
-    documents = new_jobs(requests, now)
+    documents, size = new_jobs(requests, now)
     for document in documents if known else ():
         document.update(known)
     if within is not None:
@@ -155,7 +155,7 @@ def accept(
     )
     for queue in {document["queue"] for document in documents}:
         _know_queue(queue)
-    earlier = repository.insert(documents, named)
+    earlier = repository.insert(documents, named, payload_bytes=size)
     if earlier and named:
         # Nothing goes to Redis: what is missing there, repair puts back.
         _check_same(earlier, named, "stored")

@@ -116,6 +116,14 @@ def test_many_are_accepted_together_in_order() -> None:
     assert collection("jobs").count_documents({"status": "pending"}) == 2500
 
 
+@pytest.mark.parametrize(("jobs", "length"), [(1_000, 4_000), (20, 900_000)])
+def test_many_are_accepted_whether_or_not_one_command_holds_them(jobs: int, length: int) -> None:
+    many = [Request(type="echo", payload={"value": "x" * length})] * jobs
+    ids = services.enqueue_many(many)
+    assert lane() == ids
+    assert collection("jobs").count_documents({"status": "pending"}) == jobs
+
+
 def test_one_bad_job_among_many_refuses_them_all_and_says_which() -> None:
     good = Request(type="echo", payload={})
     bad = Request(type="echo", payload={"x": 1}, priority="no")

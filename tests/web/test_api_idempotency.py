@@ -2,9 +2,9 @@
 
 import pytest
 from django.http import HttpResponse
-from pymongo.collection import Collection
 from pymongo.errors import AutoReconnect
 
+from jobs import repository
 from jobs.clients import collection
 from tests.web.actors import MAIL, Api, api, fields, problem, stored, user
 
@@ -72,14 +72,14 @@ def test_after_a_refused_request_its_key_is_free() -> None:
 
 
 def test_a_503_is_answered_by_sending_it_again(monkeypatch: pytest.MonkeyPatch) -> None:
-    caller, real = api(), Collection.insert_many
+    caller = api()
 
     def lost(*args: object, **options: object) -> None:
         raise AutoReconnect("gone")
 
-    monkeypatch.setattr(Collection, "insert_many", lost)
-    assert "same" in problem(send(caller, "jobs/", JOB), 503)["detail"]
-    monkeypatch.setattr(Collection, "insert_many", real)
+    with monkeypatch.context() as down:
+        down.setattr(repository, "_insert_small", lost)
+        assert "same" in problem(send(caller, "jobs/", JOB), 503)["detail"]
     (id,) = ids(send(caller, "jobs/", JOB))
     assert ids(send(caller, "jobs/", JOB)) == [id]
     assert stored() == 1
