@@ -178,6 +178,7 @@ class Steward(models.Model):
     leading = models.BooleanField()  # it does the work of all
     at = models.DateTimeField()
     chores = models.JSONField()  # by name: when it ran last, and whether it failed
+    samples = models.JSONField(null=True)  # of the last minutes, of the one that leads
 
     objects: ClassVar[MongoManager] = MongoManager()
 
@@ -257,25 +258,6 @@ class Tally(models.Model):
 
     def __str__(self) -> str:
         return f"tally {self.id}"
-
-
-class Sample(models.Model):
-    """How many jobs there were in one minute: in each state, and waiting in each queue."""
-
-    minute = models.DateTimeField(primary_key=True, db_column="_id")
-    at = models.DateTimeField()
-    by_status = models.JSONField()
-    pending = models.JSONField()  # by queue
-
-    objects: ClassVar[MongoManager] = MongoManager()
-
-    class Meta:
-        db_table = "samples"
-        ordering = ["minute"]
-        indexes = [TTLIndex(fields=["at"], name="sample_expiry", after=timedelta(days=1))]
-
-    def __str__(self) -> str:
-        return f"sample {self.minute:%Y-%m-%d %H:%M}"
 
 
 class Receipt(models.Model):

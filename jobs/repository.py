@@ -26,7 +26,7 @@ from pymongo.errors import (
 from pymongo.read_concern import ReadConcern
 from pymongo.read_preferences import ReadPreference
 
-from jobs import counting, fingerprint
+from jobs import counting, fingerprint, samples
 from jobs.claims import Asked, ClaimedJob, End, Hint, Holding
 from jobs.clients import Document, collection, mongo
 from jobs.counting import Written, lane_of
@@ -830,8 +830,16 @@ def silent_workers(lost_seconds: float) -> list[ObjectId]:
 
 
 @durable
-def report_steward(supervisor: ObjectId, facts: Document, ages: Mapping[str, Document]) -> None:
-    """Write down how a steward is; `ages`: of each chore, how many `seconds` ago it ran."""
+def report_steward(
+    supervisor: ObjectId,
+    facts: Document,
+    ages: Mapping[str, Document],
+    sample: Document | None = None,
+) -> None:
+    """Write down how a steward is; `ages`: of each chore, how many `seconds` ago it ran.
+
+    `sample`: how many jobs there are, if that is to be kept: see `jobs.samples`.
+    """
     chores = {
         name: {
             "failing": age["failing"],
@@ -840,7 +848,9 @@ def report_steward(supervisor: ObjectId, facts: Document, ages: Mapping[str, Doc
         for name, age in ages.items()
     }
     literal = {name: {"$literal": value} for name, value in facts.items()}
-    said = {**literal, "at": NOW, "chores": chores}
+    said: Document = {**literal, "at": NOW, "chores": chores}
+    if sample:
+        said[samples.place(sample)] = {"$literal": sample}
     collection("stewards").update_one({"_id": supervisor}, [{"$set": said}], upsert=True)
 
 
@@ -848,7 +858,7 @@ def report_steward(supervisor: ObjectId, facts: Document, ages: Mapping[str, Doc
 def stewards(within_seconds: float) -> list[Document]:
     """Return what the stewards said that were heard of within that time, the leader first."""
     since = {"$subtract": [NOW, round(within_seconds * 1000)]}
-    found = collection("stewards").find({"$expr": {"$gte": ["$at", since]}})
+    found = collection("stewards").find({"$expr": {"$gte": ["$at", since]}}, {"samples": 0})
     return list(found.sort([("leading", -1), ("_id", 1)]))
 
 

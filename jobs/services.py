@@ -40,6 +40,7 @@ from jobs import (
     tokens,
 )
 from jobs.claims import Asked, ClaimedJob, End, Hint, Holding
+from jobs.clients import Document
 from jobs.counting import Written
 from jobs.errors import (
     FieldError,
@@ -840,9 +841,9 @@ def abort_abandoned() -> int:
     return aborted
 
 
-def sample() -> bool:
-    """Write down how many jobs there are; `False`: this minute's numbers are written down."""
-    return samples.take()
+def sample(last: datetime | None) -> Document | None:
+    """Return how many jobs there are, for the report; `None`: so it was said in this minute."""
+    return samples.take(last)
 
 
 def recount() -> int:
@@ -1045,10 +1046,15 @@ def queues_paused() -> dict[str, bool]:
 
 
 def report_steward(
-    supervisor: ObjectId, ages: Mapping[str, Mapping[str, Any]], **facts: Any
+    supervisor: ObjectId,
+    ages: Mapping[str, Mapping[str, Any]],
+    *,
+    sample: Document | None = None,
+    **facts: Any,
 ) -> None:
     """Write down for the operators how a steward is: see `repository.report_steward`."""
-    repository.report_steward(supervisor, facts, {name: dict(age) for name, age in ages.items()})
+    chores = {name: dict(age) for name, age in ages.items()}
+    repository.report_steward(supervisor, facts, chores, sample)
 
 
 def paused_queues() -> set[str]:

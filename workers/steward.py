@@ -8,6 +8,7 @@ import signal
 import socket
 import time
 from collections.abc import Callable, Iterator
+from datetime import datetime
 from typing import Any
 
 import structlog
@@ -43,7 +44,6 @@ EXPIRE_IDLE_SECONDS = 5.0  # while nothing is old enough
 TIDY_PASS_SECONDS = 0.2  # of counting and of deleting, which can wait while promotion cannot
 ABORT_SECONDS = 3.0
 REAP_SECONDS = 5.0
-SAMPLE_SECONDS = 10.0  # between two looks whether this minute has its numbers
 QUEUES_SECONDS = 1.0
 REPORT_SECONDS = 5.0
 MOVED_ON_SECONDS = 1.0  # an execution younger than that is not asked about
@@ -109,6 +109,7 @@ class Steward:
         self._reports: list[dict[str, Any]] = []
         self.vitals = Vitals(board)
         self.heeded: Asked | None = None
+        self.sampled_at: datetime | None = None
         self.beating = Chore("heartbeat", settings.WORKER_HEARTBEAT_SECONDS, self.heartbeat)
         self.promoting = Chore("promote", PROMOTE_SECONDS, self.promote, for_all=True, soon=0)
         self.counting = Chore("count", COUNT_SECONDS, self.count, for_all=True)
@@ -129,7 +130,6 @@ class Steward:
             self.operating,
             self.repairing,
             Chore("reap", REAP_SECONDS, self.reap, for_all=True),
-            Chore("sample", SAMPLE_SECONDS, services.sample, for_all=True),
             Chore("moved_on", MOVED_ON_SECONDS, self.tell_moved_on),
         )
 
@@ -215,16 +215,18 @@ class Steward:
             self.beating.ran_at = float("-inf")
 
     def report(self) -> None:
-        """Say for the operators who leads, and when each chore ran last."""
+        """Say for the operators who leads, when each chore ran, and how many jobs there are."""
         now = time.monotonic()
         ages = {
             chore.name: {"seconds": now - chore.ran_at, "failing": chore.failing}
             for chore in self.chores
             if chore.ran_at > float("-inf")
         }
-        services.report_steward(
-            self.supervisor, ages, host=socket.gethostname(), pid=os.getpid(), leading=self.leading
-        )
+        sample = services.sample(self.sampled_at) if self.leading else None
+        facts = {"host": socket.gethostname(), "pid": os.getpid(), "leading": self.leading}
+        services.report_steward(self.supervisor, ages, sample=sample, **facts)
+        if sample:
+            self.sampled_at = sample["at"]
 
     def tell_moved_on(self) -> None:
         """Tell the workers which long executions go on for nothing: they no longer hold the job."""

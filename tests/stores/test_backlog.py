@@ -10,10 +10,10 @@ from pytest_django.fixtures import Settings
 
 from jobs import backlog, counting, fleet, mongodb, samples, selectors, series, services
 from jobs.backlog import Drain
-from jobs.clients import collection
+from jobs.clients import Document, collection
 from jobs.errors import NotFound
 from jobs.registry import Lane
-from jobs.tallies import Changes
+from jobs.tallies import Changes, minute_of
 from tests.web.actors import MAIL, dead
 
 pytestmark = pytest.mark.usefixtures("stores")
@@ -210,11 +210,45 @@ def test_an_end_counts_its_error_when_it_is_recorded() -> None:
 # --- samples ----------------------------------------------------------------------------------
 
 
-def test_a_minute_is_written_down_once_however_many_stewards_there_are() -> None:
+AGES = {"report": {"seconds": 0.0, "failing": False}}
+
+
+def report(sample: Document | None, steward: ObjectId | None = None) -> None:
+    services.report_steward(
+        steward or ObjectId(), AGES, sample=sample, host="a", pid=1, leading=bool(sample)
+    )
+
+
+def test_a_sample_says_how_many_jobs_there_are() -> None:
     submit(queue="a.b")
-    assert samples.take() is True
-    submit(queue="a.b")
-    assert samples.take() is False
+    report(services.sample(None))
     (sample,) = series.recent_samples()
     assert sample.pending == {"a.b": 1}
     assert (sample.by_status["pending"], sample.by_status["dead"]) == (1, 0)
+
+
+def test_none_is_taken_twice_in_a_minute() -> None:
+    now = mongodb.now()
+    again = services.sample(now)
+    assert again is None or minute_of(again["at"]) > minute_of(now)
+
+
+def test_a_minute_has_one_sample_though_another_steward_has_taken_over() -> None:
+    sample = services.sample(None)
+    report(sample)
+    report(sample)
+    assert len(series.recent_samples()) == 1
+
+
+def test_a_report_keeps_the_samples_of_the_last_minutes_and_no_more() -> None:
+    steward, taken = ObjectId(), services.sample(None)
+    assert taken
+    for ago in range(2 * samples.KEPT, -1, -1):
+        report({**taken, "at": taken["at"] - timedelta(minutes=ago)}, steward)
+        report(None, steward)  # as most reports are
+    kept = collection("stewards").find_one({"_id": steward})
+    assert kept
+    assert len(kept["samples"]) == samples.KEPT
+    found = [sample.at for sample in series.recent_samples()]
+    ages = [round((taken["at"] - at) / timedelta(minutes=1)) for at in found]
+    assert ages in ([*range(15, -1, -1)], [*range(14, -1, -1)])  # a minute may have ended since

@@ -22,6 +22,8 @@ from jobs.tallies import Changes
 
 QUEUES = ("default", "mail", "reports", "imports")
 HOSTS = ("worker-fra-1", "worker-fra-2", "worker-ams-1")
+STEWARD = ObjectId()
+CHORES = ("bury", "count", "expire", "heartbeat", "promote", "reap", "repair", "report")
 USER, PASSWORD = "olga", "correct horse"
 
 MAIL = {"to": "ada@example.org", "subject": "Your order 4711 has shipped"}
@@ -178,9 +180,10 @@ def _sample(at: datetime, imports: int, past: random.Random) -> None:
         "dead": 6 + (at.minute % 2),
         "cancelled": 1,
     }
-    minute = at.replace(second=0, microsecond=0)
-    sample = {"_id": minute, "at": at, "by_status": by_status, "pending": pending}
-    collection("samples").insert_one(sample)
+    sample = {"at": at, "by_status": by_status, "pending": pending}
+    ages = {name: {"seconds": past.uniform(0, 4), "failing": False} for name in CHORES}
+    facts = {"host": HOSTS[0], "pid": 871, "leading": True}
+    services.report_steward(STEWARD, ages, sample=sample, **facts)
 
 
 def _people() -> None:

@@ -3,6 +3,7 @@
 import re
 from datetime import timedelta
 
+from bson import ObjectId
 from django.test import Client
 from pytest_django.fixtures import Settings
 
@@ -71,7 +72,8 @@ def test_a_card_says_how_its_number_came_to_be(operator: Client, line: Line) -> 
     assert 'class="spark"' in (page := operator.get("/").content.decode())
     assert "<path" not in page.partition('id="card-dead"')[2].partition("</li>")[0]
     sample = {"by_status": {"dead": 3}, "pending": {}, "at": mongodb.now() - timedelta(minutes=9)}
-    collection("samples").insert_one({"_id": sample["at"], **sample})
+    ages = {"report": {"seconds": 0.0, "failing": False}}
+    services.report_steward(ObjectId(), ages, sample=sample, host="a", pid=1, leading=True)
     line.dead()
     selectors.forget_stats()
     card = operator.get("/").content.decode().partition('id="card-dead"')[2].partition("</li>")[0]
