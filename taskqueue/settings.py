@@ -373,7 +373,7 @@ REST_FRAMEWORK = {
         "rest_framework.renderers.JSONRenderer",
         "jobs.renderers.BrowsableRenderer",
     ],
-    "DEFAULT_SCHEMA_CLASS": "drf_spectacular.openapi.AutoSchema",
+    "DEFAULT_SCHEMA_CLASS": "jobs.api.openapi.Described",
     "EXCEPTION_HANDLER": "jobs.problems.handle",
 }
 SPECTACULAR_SETTINGS = {
@@ -388,7 +388,7 @@ SPECTACULAR_SETTINGS = {
     "SCHEMA_PATH_PREFIX": "/api/v1",
     "POSTPROCESSING_HOOKS": [
         "drf_spectacular.hooks.postprocess_schema_enums",
-        "jobs.schema.describe_payloads",
+        "jobs.api.payloads.describe_payloads",
     ],
 }
 

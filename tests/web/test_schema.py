@@ -37,6 +37,14 @@ def test_the_description_is_valid_and_complete() -> None:
         assert "idempotency_conflict" in each["responses"]["409"]["description"]
 
 
+def test_an_operation_says_nothing_to_who_works_on_the_code() -> None:
+    paths = api().client.get("/api/schema/?format=json").json()["paths"].values()
+    operations = [operation for path in paths for operation in path.values()]
+    said = {operation["description"] for operation in operations if operation.get("description")}
+    assert said == {"The description of the API, for programs."}
+    assert sum("summary" in operation for operation in operations) == len(operations) - 1
+
+
 def test_an_answer_is_as_described() -> None:
     jsonschema = pytest.importorskip("jsonschema")
     caller = api()
