@@ -3,6 +3,7 @@
 `why` asks the stores, within bounds; `explain` says what it means, and asks nothing.
 """
 
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -339,7 +340,7 @@ def _estimate(
     rate = facts.rate.per_second
     least = "at least, with " if capped else ""
     return (
-        float(round(due + ahead / rate)),
+        float(math.ceil(due + ahead / rate)),  # what is behind others starts after them
         f"{named}{least}{count} ahead, {rate:.3g}/s over the last {_length(facts.rate.seconds)}; "
         "what comes into lanes before it would be added.",
     )

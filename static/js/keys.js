@@ -16,6 +16,7 @@
   // A row that was acted on may be gone: the next one has its place.
   let place = -1;
   let goingUntil = 0;
+  let asked = null; // the button that the open question is about
 
   function step(by) {
     const all = rows();
@@ -39,15 +40,14 @@
     const said = button.textContent.trim().replace(/\s+/g, " ");
     ask.querySelector("h2").textContent = row ? `${said}?` : `${said} this job?`;
     ask.returnValue = "";
+    asked = button;
     ask.showModal();
-    ask.addEventListener(
-      "close",
-      () => {
-        if (ask.returnValue === "yes") button.click();
-      },
-      { once: true },
-    );
   }
+
+  // One for all questions: that an earlier one was closed may be said when the next one is open.
+  ask?.addEventListener("close", () => {
+    if (ask.returnValue === "yes") asked.click();
+  });
 
   const ACTS = {
     "/": () => document.querySelector("main input[type=search], #top-search")?.focus(),

@@ -7,7 +7,7 @@ import pytest
 from django.contrib.auth.models import User
 from playwright.sync_api import Browser, Page, expect
 
-from jobs import selectors, services
+from jobs import selectors, services, snapshot
 from tests.web.conftest import Line
 
 pytestmark = pytest.mark.browser
@@ -31,6 +31,7 @@ def page(chromium: Browser, url: str) -> Iterator[Page]:
 
 
 def keys(page: Page, *pressed: str) -> None:
+    page.wait_for_load_state()  # before it no script listens
     for key in pressed:
         page.keyboard.press(key)
 
@@ -96,6 +97,39 @@ def test_a_row_is_requeued_by_r_which_asks_first(page: Page, line: Line) -> None
     assert (selectors.job(id).status, selectors.job(kept).status) == ("pending", "dead")
     keys(page, "j")  # the place of the row that has gone
     assert focused(page) == kept[-8:]
+
+
+def test_a_question_may_be_answered_after_a_refresh(page: Page, line: Line) -> None:
+    id = line.dead("it broke")
+    keys(page, "g", "d")
+    expect(page.locator(f"#dead-{id}")).to_be_visible()
+    keys(page, "j", "j", "r")
+    expect(page.locator("#ask")).to_be_visible()
+    line.dead("it broke otherwise")
+    snapshot.forget()
+    with page.expect_response(re.compile("/dead/")) as answer:
+        page.evaluate("htmx.trigger(document.body, 'refresh')")
+    assert answer.value.status == 200
+    keys(page, "Enter")
+    expect(page.locator(f"#dead-{id}")).to_have_count(0)
+
+
+def test_of_two_questions_the_second_is_heard(page: Page, line: Line) -> None:
+    id = line.dead("it broke")
+    keys(page, "g", "d")
+    expect(page.locator(f"#dead-{id}")).to_be_visible()
+    keys(page, "j", "j")
+    page.evaluate(
+        """() => {  // before the browser says that the first was closed
+          const press = (key) => document.activeElement.dispatchEvent(
+            new KeyboardEvent("keydown", { key, bubbles: true }));
+          press("r");
+          document.getElementById("ask").close();
+          press("r");
+        }"""
+    )
+    keys(page, "Enter")
+    expect(page.locator(f"#dead-{id}")).to_have_count(0)
 
 
 def test_rows_are_ticked_and_walked_while_they_are_refreshed(page: Page, line: Line) -> None:
