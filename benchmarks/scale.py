@@ -170,7 +170,7 @@ class Scale:
         return {"drain": drained, "bulk": enqueued}
 
     def rested(self) -> Figures:
-        """The same with idle workers, once MongoDB has forgotten what the rounds took from indexes."""
+        """The same with idle workers, once MongoDB has forgotten what the rounds left in indexes."""
         with self.stage():
             time.sleep(REST_SECONDS)
             return overview()
