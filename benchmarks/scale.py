@@ -170,7 +170,7 @@ class Scale:
         return {"drain": drained, "bulk": enqueued}
 
     def rested(self) -> Figures:
-        """The same with idle workers, once MongoDB has forgotten what the rounds left in indexes."""
+        """The same with idle workers, once MongoDB has forgotten what the rounds removed."""
         with self.stage():
             time.sleep(REST_SECONDS)
             return overview()
