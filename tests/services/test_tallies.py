@@ -40,8 +40,14 @@ def check(**expected):
     assert {state: jobs for state, jobs in totals.by_status.items() if jobs} == expected
 
 
-def echoes(count, **chosen):
+def few(count, **chosen):
     return services.enqueue_many([Request(type="echo", payload={}, **chosen)] * count)
+
+
+def echoes(count, **chosen):
+    """As of a large call: they are counted as they are stored."""
+    with patch.object(repository, "UNCOUNTED_MOST", 0):
+        return few(count, **chosen)
 
 
 def completed(job, ran=0.25):
@@ -107,10 +113,27 @@ def test_many_jobs_are_counted_as_they_are_stored():
     assert minute(2)[0] == 7
 
 
+def test_few_jobs_are_in_the_totals_at_once_and_counted_a_moment_later():
+    few(repository.UNCOUNTED_MOST)
+    check(pending=20)
+    assert (minute(2)[0], services.count(), services.count()) == (0, 20, 0)
+    few(repository.UNCOUNTED_MOST + 1)
+    check(pending=41)
+    assert (minute(2)[0], services.count()) == (41, 0)
+
+
+def test_few_jobs_are_counted_with_their_ends(claim):
+    few(3)
+    finish(*map(completed, claim()))
+    check(completed=3)
+    assert minute(2) == (3, {"completed": 3})
+
+
 def test_a_job_with_an_idempotency_key_is_counted_once_however_often_it_is_sent():
     for _ in range(2):
         services.accept([Request(type="echo", payload={})], key="k", scope="ada")
     check(pending=1)
+    assert (services.count(), services.count()) == (1, 0)
     assert minute(2)[0] == 1
 
 
@@ -189,6 +212,7 @@ def test_names_may_have_dots():
     services.enqueue_many([request] * 2)
     check(pending=2)
     assert counting.totals().pending == {Lane("a.b-c_d.e", "medium"): 2}
+    services.count()
     assert minute(2, queue="a.b-c_d.e")[0] == 2
 
 
