@@ -144,9 +144,9 @@ class Scale:
         for _ in range(self.options.rounds):
             self.measure(place, "drain", self.drain)
         self.measure(place, "overview", overview)
+        self.measure(place, "lists", lists)
         if place == "full":
             self.measure(place, "rested", self.rested)
-        self.measure(place, "lists", lists)
 
     def measure(self, place: str, name: str, act: Callable[[], Figures]) -> None:
         """Do it and note its figures, whatever comes of it."""
@@ -171,7 +171,7 @@ class Scale:
 
     def rested(self) -> Figures:
         """The same with idle workers, once MongoDB has forgotten what the rounds removed."""
-        with self.stage():
+        with self.stage() as place, place.tree(gated=False):
             time.sleep(REST_SECONDS)
             return overview()
 

@@ -15,6 +15,7 @@ from jobs.tallies import minute_of
 KEPT = 20  # minutes
 
 
+@durable
 def take(last: datetime | None) -> Document | None:
     """Return how many jobs there are; `None`: the last sample is of this very minute."""
     at = clock.now()

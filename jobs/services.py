@@ -827,7 +827,8 @@ def promote() -> int:
 def count() -> int:
     """Take into the totals what was stored or recorded without them; return how many that were.
 
-    Single jobs are, for a moment, and ends whose recorder died before it could count them.
+    Single jobs and few of one call are, for a moment, and ends whose recorder died before it could
+    count them.
     """
     left_behind = counting.count_left_behind(LEFT_BEHIND_SECONDS, COUNT_BATCH)
     return left_behind + counting.count_new(NEW_SECONDS, COUNT_BATCH)

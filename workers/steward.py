@@ -18,6 +18,7 @@ from redis.exceptions import RedisError
 
 from jobs import mongodb, services
 from jobs.claims import Asked, Holding
+from jobs.clients import Document
 from jobs.errors import StoreDown
 from jobs.services import Execution
 from workers.board import Board
@@ -38,6 +39,7 @@ PROMOTE_SECONDS = 0.2
 PROMOTE_IDLE_SECONDS = 1.0  # until the next look, while nothing is due sooner than that
 PROMOTE_PASS_SECONDS = 2.0
 COUNT_SECONDS = 2.0
+COUNT_SOON_SECONDS = 0.6  # while there is more than one pass counts
 COUNT_IDLE_SECONDS = 5.0  # while all is counted
 EXPIRE_SECONDS = 1.0
 EXPIRE_IDLE_SECONDS = 5.0  # while nothing is old enough
@@ -222,11 +224,18 @@ class Steward:
             for chore in self.chores
             if chore.ran_at > float("-inf")
         }
-        sample = services.sample(self.sampled_at) if self.leading else None
+        sample = self._sample() if self.leading else None
         facts = {"host": socket.gethostname(), "pid": os.getpid(), "leading": self.leading}
         services.report_steward(self.supervisor, ages, sample=sample, **facts)
         if sample:
             self.sampled_at = sample["at"]
+
+    def _sample(self) -> Document | None:
+        try:
+            return services.sample(self.sampled_at)
+        except StoreDown as error:  # a busy MongoDB: that this steward lives is still worth saying
+            log.warning("sample.left_out", error=str(error)[:200])
+            return None
 
     def tell_moved_on(self) -> None:
         """Tell the workers which long executions go on for nothing: they no longer hold the job."""
@@ -259,8 +268,12 @@ class Steward:
 
     def count(self) -> None:
         """Take into the totals what is not in them yet."""
+        began = time.monotonic()
         counted = self._until_none(services.count, TIDY_PASS_SECONDS)
-        self.counting.seconds = COUNT_SECONDS if counted else COUNT_IDLE_SECONDS
+        many = time.monotonic() - began > TIDY_PASS_SECONDS
+        self.counting.seconds = (
+            COUNT_SOON_SECONDS if many else COUNT_SECONDS if counted else COUNT_IDLE_SECONDS
+        )
 
     def expire(self) -> None:
         """Delete the jobs that have been kept long enough."""

@@ -3,6 +3,7 @@ from typing import Any
 
 import pytest
 from bson import ObjectId
+from cryptography.fernet import Fernet
 from django.test import override_settings
 
 from jobs import clients, lanes, mongodb, registry, requests, services
@@ -116,10 +117,14 @@ def test_many_are_accepted_together_in_order() -> None:
     assert collection("jobs").count_documents({"status": "pending"}) == 2500
 
 
-@pytest.mark.parametrize(("jobs", "length"), [(1_000, 4_000), (20, 900_000)])
-def test_many_are_accepted_whether_or_not_one_command_holds_them(jobs: int, length: int) -> None:
-    many = [Request(type="echo", payload={"value": "x" * length})] * jobs
-    ids = services.enqueue_many(many)
+@pytest.mark.parametrize(("jobs", "length"), [(1_000, 900), (1_000, 2_000), (20, 900_000)])
+@pytest.mark.parametrize("keys", [[], [Fernet.generate_key().decode()]], ids=["plain", "sealed"])
+def test_many_are_accepted_whether_or_not_one_command_holds_them(
+    jobs: int, length: int, keys: list[str]
+) -> None:
+    many = [Request(type="echo", payload={"value": "\x7f" * length})] * jobs
+    with override_settings(PAYLOAD_KEYS=keys):
+        ids = services.enqueue_many(many)
     assert lane() == ids
     assert collection("jobs").count_documents({"status": "pending"}) == jobs
 

@@ -6,12 +6,13 @@ from typing import Any
 
 import pytest
 from bson import ObjectId
+from pymongo.errors import AutoReconnect
 from pytest_django.fixtures import Settings
 
 from jobs import backlog, counting, fleet, mongodb, samples, selectors, series, services
 from jobs.backlog import Drain
 from jobs.clients import Document, collection
-from jobs.errors import NotFound
+from jobs.errors import NotFound, StoreDown
 from jobs.registry import Lane
 from jobs.tallies import Changes, minute_of
 from tests.web.actors import MAIL, dead
@@ -225,6 +226,17 @@ def test_a_sample_says_how_many_jobs_there_are() -> None:
     (sample,) = series.recent_samples()
     assert sample.pending == {"a.b": 1}
     assert (sample.by_status["pending"], sample.by_status["dead"]) == (1, 0)
+
+
+def test_a_clock_that_cannot_be_read_is_a_store_that_is_down(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def gone() -> datetime:
+        raise AutoReconnect("gone")
+
+    monkeypatch.setattr(mongodb.clock, "now", gone)
+    with pytest.raises(StoreDown):
+        services.sample(None)
 
 
 def test_none_is_taken_twice_in_a_minute() -> None:

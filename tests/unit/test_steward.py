@@ -1,4 +1,5 @@
 import time
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
@@ -6,6 +7,7 @@ from bson import ObjectId
 
 from jobs import services
 from jobs.claims import Holding
+from jobs.errors import StoreDown
 from jobs.mongodb import CALL_SECONDS
 from workers.board import Board, Running
 from workers.steward import SPARE, Chore, Steward
@@ -153,3 +155,45 @@ def test_it_says_when_each_chore_ran_last_and_what_waits_for_a_store(
     assert 5 <= said["ages"]["repair"]["seconds"] < 30
     assert said["ages"]["repair"]["failing"]
     assert not said["leading"]
+
+
+def test_the_leader_says_a_sample_once_it_was_heard_and_its_life_without_one(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    now = datetime.now(UTC)
+    asked, said, down = list[Any](), list[Any](), [False]
+
+    def sample(last: datetime | None) -> Any:
+        asked.append(last)
+        if down[0]:
+            raise StoreDown("too slow")
+        return {"at": now}
+
+    def report(*_: Any, sample: Any, **facts: Any) -> None:
+        said.append(sample)
+        if len(said) == 2:
+            raise StoreDown("gone")
+
+    monkeypatch.setattr(services, "sample", sample)
+    monkeypatch.setattr(services, "report_steward", report)
+    steward = Steward(Board(1, 1, []), ObjectId(), NO_PIPE)
+    steward.report()
+    assert (asked, said) == ([], [None])  # it does not lead
+    steward.leading = True
+    with pytest.raises(StoreDown):
+        steward.report()
+    steward.report()
+    down[0] = True
+    steward.report()
+    assert asked == [None, None, now]
+    assert said[1:] == [{"at": now}, {"at": now}, None]
+
+
+def test_while_there_is_more_than_one_pass_counts_the_next_one_is_soon(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("workers.steward.TIDY_PASS_SECONDS", 0.0)
+    monkeypatch.setattr(services, "count", lambda: 200)
+    steward = Steward(Board(1, 1, []), ObjectId(), NO_PIPE)
+    steward.count()
+    assert steward.counting.seconds == 0.6
