@@ -7,7 +7,6 @@ import time
 from binascii import hexlify
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import suppress
 from functools import cache, partial
 from pathlib import Path
 from typing import Any, cast
@@ -118,8 +117,10 @@ def fetch(
     taken: list[str] = more(args=[count]) if count > 1 and not empty else []
     if not taken and (reply := client.brpop(keys, timeout=BLOCK_SECONDS)):
         taken = [str(reply[1])]
-        with suppress(RedisError):  # what it has taken by then is in hand
+        try:
             taken += more(args=[count - 1]) if count > 1 else []  # jobs often come together
+        except RedisError as error:  # what it has taken by then is in hand
+            log.warning("lane.fetch_cut_short", error=str(error)[:200])
     return [id for id in map(_object_id, taken) if id is not None]
 
 
