@@ -62,8 +62,8 @@ def _known(series: Mapping[str, Values]) -> list[float]:
 
 def _nice(most: float) -> float:
     """Return the next number that four steps divide into ones that people read with ease."""
-    if most <= STEPS:
-        return float(STEPS)
+    if most <= 5 * STEPS:
+        return STEPS * float(max(math.ceil(most / STEPS), 1))  # whole numbers of things
     decade = 10.0 ** math.floor(math.log10(most))
     steps = (factor * decade for factor in (1, 2, 4, 6, 8, 10))
     return next(top for top in steps if top >= most)

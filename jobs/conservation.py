@@ -115,16 +115,16 @@ def mend(report: Report) -> dict[str, int]:
 
     Raises `StoreDown`, `RedisError`.
     """
-    put_back = sum(sum(services.repair(queue).values()) for queue in services.known_queues())
     # With a live steward the lost are left to it: it knows when an outage kept everybody silent.
     stuck = bool(report.held.faults)
-    taken_back = services.reap(settings.WORKER_LOST_SECONDS) if stuck else 0
-    return {
-        "put back": put_back,
-        "taken back": taken_back,
+    moved = {
+        "taken back": services.reap(settings.WORKER_LOST_SECONDS) if stuck else 0,
         "promoted": sum(_promotions()),
         "counted again": services.recount(),
     }
+    # The last, for it may raise: it needs both stores.
+    put_back = sum(sum(services.repair(queue).values()) for queue in services.known_queues())
+    return {"put back": put_back, **moved}
 
 
 def _promotions() -> Iterator[int]:

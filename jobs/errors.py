@@ -99,6 +99,12 @@ class StoreDown(QueueError):
     code = "store_down"
 
 
+class TooSlow(StoreDown):
+    """MongoDB stopped a question that took too long; nothing was changed."""
+
+    code = "too_slow"
+
+
 class Unstorable(QueueError):
     """MongoDB answered, and will never take this: repeating it is no use. Nothing was changed."""
 

@@ -167,7 +167,6 @@ def _store_down(request: HttpRequest, error: Exception) -> HttpResponse:
     if request.path_info.startswith("/api/"):
         return problem_response(Problem(503, "MongoDB did not answer.", headers=headers))
     # Without the request: its user and its messages would ask the same store again.
-    slow = request.method in SAFE and too_slow(error)
-    template = "503_slow.html" if slow else "503.html"
-    page = render_to_string(template, {"retry_path": request.path})
+    template = "503_slow.html" if too_slow(error, request) else "503.html"
+    page = render_to_string(template, {"retry_path": origin.page_of(request)})
     return HttpResponse(page, status=503, headers=headers)

@@ -14,11 +14,12 @@ from typing import Any
 from bson import ObjectId
 from pymongo import ASCENDING, ReturnDocument
 from pymongo.client_session import ClientSession
-from pymongo.errors import DuplicateKeyError
+from pymongo.errors import DuplicateKeyError, ExecutionTimeout
 
 from jobs import counting, repository
 from jobs.claims import Hint
 from jobs.clients import DURABLE, Document, collection, mongo
+from jobs.errors import TooSlow
 from jobs.mongodb import clock, durable, repeated, store_errors
 from jobs.tallies import Changes
 
@@ -43,11 +44,17 @@ def stamp(document: Mapping[str, Any]) -> int:
 
 @repeated
 def read_matching(selection: Document, most: int, milliseconds: int) -> list[Document]:
-    """Return the jobs of a selection at one instant, the oldest first, at most that many."""
+    """Return the jobs of a selection at one instant, the oldest first, at most that many.
+
+    Raises `TooSlow`.
+    """
     with mongo().client.start_session(snapshot=True) as session:
         fields = dict.fromkeys((*_STAMPED, "type"), 1)
         found = collection("jobs").find(selection, fields, session=session)
-        return list(found.sort("_id", ASCENDING).limit(most).max_time_ms(milliseconds))
+        try:
+            return list(found.sort("_id", ASCENDING).limit(most).max_time_ms(milliseconds))
+        except ExecutionTimeout as error:
+            raise TooSlow(f"MongoDB: {error}"[:500]) from error
 
 
 def freeze(

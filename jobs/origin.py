@@ -8,6 +8,7 @@ import re
 from contextvars import ContextVar
 from dataclasses import dataclass, replace
 from typing import Literal
+from urllib.parse import urlsplit, urlunsplit
 from uuid import uuid4
 
 from django.conf import settings
@@ -58,6 +59,16 @@ def of_request(request: HttpRequest) -> Origin:
     given = request.headers.get(HEADER, "")
     request_id = given if REQUEST_ID.fullmatch(given) else uuid4().hex
     return Origin(request_id, address_of(request), _door(request.path_info))
+
+
+def page_of(request: HttpRequest) -> str:
+    """Return the address of the page that somebody is on: one that a form is sent to is none."""
+    if request.method in SAFE:
+        return request.get_full_path()
+    page = urlsplit(request.headers.get("Referer", ""))
+    if page.netloc != request.get_host():
+        return "/"
+    return urlunsplit(("", "", "/" + page.path.lstrip("/"), page.query, ""))
 
 
 def _door(path: str) -> Via:

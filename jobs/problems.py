@@ -17,6 +17,7 @@ from django.views.defaults import server_error as html_server_error
 from pymongo.errors import ExecutionTimeout, PyMongoError
 from rest_framework import exceptions
 from rest_framework.renderers import JSONRenderer
+from rest_framework.request import Request
 from rest_framework.response import Response
 
 from jobs.errors import (
@@ -32,6 +33,7 @@ from jobs.errors import (
     ReadOnly,
     StoreDown,
     TooLarge,
+    TooSlow,
     Unstorable,
 )
 from jobs.origin import SAFE
@@ -145,22 +147,27 @@ def _of_store(exc: Exception, context: Mapping[str, Any]) -> Problem | None:
         return None
     log.warning("api.store_failed", error=str(exc)[:500], path=context["request"].path)
     headers = {"Retry-After": str(RETRY_SECONDS)}
-    if context["request"].method not in SAFE:
+    slow = too_slow(exc, context["request"])
+    if context["request"].method not in SAFE and not slow:
         detail = (
             "MongoDB did not answer. Whether this was done is unknown: with an Idempotency-Key, "
             "send it again with the same one, and nothing is doubled; without, look for it first."
         )
         return Problem(503, detail, headers=headers)
-    if too_slow(exc):
+    if slow:
         detail = "The question took too long and was stopped. Narrow it: by status, type or queue."
         return Problem(503, detail, "too_slow", headers=headers)
     detail = "MongoDB did not answer. Nothing was read; try again in a few seconds."
     return Problem(503, detail, headers=headers)
 
 
-def too_slow(error: Exception) -> bool:
-    """Return whether MongoDB stopped a question that took too long, rather than being away."""
-    return any(isinstance(cause, ExecutionTimeout) for cause in (error, error.__cause__))
+def too_slow(error: Exception, request: HttpRequest | Request) -> bool:
+    """Return whether MongoDB stopped a question that took too long, rather than being away.
+
+    Of a request that may change something, only what says so itself was a mere question.
+    """
+    stopped = any(isinstance(cause, ExecutionTimeout) for cause in (error, error.__cause__))
+    return isinstance(error, TooSlow) or (request.method in SAFE and stopped)
 
 
 def _of_request(exc: Exception) -> Problem | None:

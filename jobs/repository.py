@@ -927,4 +927,5 @@ def sealable() -> Iterator[tuple[ObjectId, str, Any]]:
 def replace_value(id: ObjectId, field: str, stored: Any, value: Any) -> bool:
     """Store another value where this one still is. `False`: it has changed meanwhile."""
     changed = {"$set": {field: value}}
-    return collection("jobs").update_one({"_id": id, field: stored}, changed).matched_count == 1
+    as_it_was = {"_id": id, field: {"$eq": stored}}  # else its own names might be operators
+    return collection("jobs").update_one(as_it_was, changed).matched_count == 1

@@ -191,6 +191,11 @@ def roles_of(user: User) -> list[str]:
     return [role for role in ROLES if role in given]
 
 
+def has_at_least(user: User, role: Role) -> bool:
+    """Return whether `user` was given this role or a stronger one."""
+    return any(held in roles_of(user) for held in ROLES[ROLES.index(role) :])
+
+
 def give(user: User, role: Role) -> None:
     """Make `role` the only role of `user`; its other groups stay. Raises `django.db.Error`."""
     given = group(role)

@@ -27,6 +27,7 @@ COUNTED = 500  # jobs of each state that the counts of a search look into
 SECONDS = 5.0  # a question may not hold up the store for longer
 SLACK = timedelta(hours=1)  # by which a maker's clock may be wrong
 MOST_WORKERS = 1_000
+OLDEST_SECONDS = 50 * 365 * 86_400
 # Where a last error may be: a job that completed has none.
 MAY_HAVE_FAILED = [state.value for state in State if state is not State.COMPLETED]
 AS_JSON: dict[str, Any] = {"true": True, "false": False, "null": None}
@@ -99,7 +100,9 @@ def _conditions(term: Term, *, reveal: bool) -> Iterator[Document]:
         case "attempts":
             yield {"attempt": _compared(term)}
         case "age":
-            moment = mongodb.now() - timedelta(seconds=seconds(value) or 0)
+            # Nothing is older than that, and no date could be.
+            age = timedelta(seconds=min(seconds(value) or 0, OLDEST_SECONDS))
+            moment = mongodb.now() - age
             older = term.operator in (">", ">=")
             yield from created_between(None if older else moment, moment if older else None)
         case "created":

@@ -295,11 +295,16 @@ def job(id: str, *, reveal: bool = False) -> Job:
     """
     found = _whole(read_id(id))
     if found is None:
-        raise NotFound(f"There is no job {id}. Completed jobs are deleted after a time.")
+        raise no_job(id)
     found.payload, found.result = secrets.shown(
         found.type, found.payload, found.result, reveal=reveal
     )
     return found
+
+
+def no_job(id: str) -> NotFound:
+    """Return what is said of an id that is that of no job."""
+    return NotFound(f"There is no job {id}. Completed jobs are deleted after a time.")
 
 
 def _whole(id: ObjectId) -> Job | None:

@@ -17,6 +17,7 @@ from django.core import signing
 from django.core.exceptions import ValidationError
 from pydantic_core import to_jsonable_python
 from redis import Redis
+from redis.exceptions import RedisError
 
 from jobs import (
     accounts,
@@ -471,8 +472,8 @@ def preview(
     """Write down which jobs an action would move now, of these queues, or with `None` of all.
 
     No job is touched. The token is good for an hour, for this actor alone. Raises `InvalidRequest`
-    for a filter that cannot be, or that finds more than `FROZEN_MOST` jobs. `reveal`: as in
-    `selectors.jobs`.
+    for a filter that cannot be, or that finds more than `FROZEN_MOST` jobs, and `TooSlow`.
+    `reveal`: as in `selectors.jobs`.
     """
     if chosen.status and chosen.status not in ALLOWED[action]:
         allowed = ", ".join(ALLOWED[action])
@@ -729,16 +730,23 @@ def revoke_token(id: str, *, actor: str) -> str:
     return revoked
 
 
-def program(name: str, role: roles.Role, *, actor: str) -> User:
-    """Return the account `name`, made without a password if missing: what a token acts as.
+def issue_token_to(name: str, role: roles.Role, *, actor: str, **chosen: Any) -> str:
+    """Make a token of a role for the account `name` and return it, this once.
 
-    A program gets `role` as its only role; a person keeps theirs. Raises `InvalidRequest`.
+    An account that is missing is made, for a program: without a password. A program whose role is
+    less than that gets it: what else it has tokens for goes on. A person keeps theirs. Raises
+    `InvalidRequest`, and then nothing was changed.
     """
+    tokens.check(role=role, **chosen)
+    return issue_token(_program(name, role, actor=actor), actor=actor, role=role, **chosen)
+
+
+def _program(name: str, role: roles.Role, *, actor: str) -> User:
     user = User.objects.filter(username=name).first() or _new_program(name)
     if not user.is_active:
         fault = f"{name} is not active, so its tokens are refused. Activate it first."
         raise InvalidRequest(FieldError("name", fault))
-    if not user.has_usable_password() and roles.roles_of(user) != [role]:
+    if not user.has_usable_password() and not roles.has_at_least(user, role):
         roles.give(user, role)
         audit.record(actor, "give_role", name, after={"role": role})
     return user
@@ -875,7 +883,9 @@ def repair(queue: str, *, dry_run: bool = False) -> dict[Lane, int]:
     for lane in mended:
         before = lost_before(lane)
         lost = repository.oldest_pending(lane, before, REPAIR_BATCH) if before else []
-        mended[lane] = len(lost) if dry_run or lanes.push_at_head(lost) else 0
+        if not dry_run and not lanes.push_at_head(lost):
+            raise RedisError(f"Redis did not take {len(lost)} ids of lane {'/'.join(lane)}.")
+        mended[lane] = len(lost)
         if mended[lane] and not dry_run:
             log.warning("lane.repaired", queue=lane.queue, priority=lane.priority, jobs=len(lost))
     return mended

@@ -5,7 +5,7 @@ import hmac
 import secrets
 import string
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Literal
@@ -61,8 +61,7 @@ def issue(
     `InvalidRequest`.
     """
     queues = list(dict.fromkeys(queues))
-    if faults := [*_faults(name, role, queues), *_expiry_faults(expires_at)]:
-        raise InvalidRequest(*faults)
+    check(name=name, role=role, queues=queues, expires_at=expires_at)
     if role:
         roles.group(role)  # one that is missing allows nothing
     public = "".join(secrets.choice(LETTERS) for _ in range(PUBLIC_LENGTH))
@@ -80,7 +79,19 @@ def issue(
     return made, token
 
 
-def _faults(name: str, role: str, queues: list[str]) -> list[FieldError]:
+def check(
+    *,
+    name: str = "",
+    role: str = "",
+    queues: Sequence[str] = (),
+    expires_at: datetime | None = None,
+) -> None:
+    """Raise `InvalidRequest` if no such token can be made."""
+    if faults := [*_faults(name, role, queues), *_expiry_faults(expires_at)]:
+        raise InvalidRequest(*faults)
+
+
+def _faults(name: str, role: str, queues: Sequence[str]) -> list[FieldError]:
     faults = []
     if len(name) > NAME_LENGTH or not name.isprintable():
         faults.append(FieldError("name", f"Use at most {NAME_LENGTH} printable characters."))

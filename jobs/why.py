@@ -98,10 +98,17 @@ class Facts:
     in_lane: bool | None = True  # None: it was not looked for, or not far enough
     redis: bool = True
     rate: Rate | None = None  # None: it was not read
+    known: frozenset[str] | None = None  # what who asks may know of; None: all queues
+
+    def names(self, queue: str) -> bool:
+        return self.known is None or queue in self.known
 
 
-def why(job: Job) -> Why:
-    """Return why this job is not running. Raises `StoreDown`."""
+def why(job: Job, known: frozenset[str] | None = None) -> Why:
+    """Return why this job is not running. Raises `StoreDown`.
+
+    `known`: the only queues that it names; `None`: all.
+    """
     status = State(job.status)
     if status not in (State.PENDING, *WAITING):
         return Why(job.status, waits=False, summary=_unwaiting(job))
@@ -111,6 +118,7 @@ def why(job: Job) -> Why:
     redis, in_lane = _sought(job, lane, ahead)
     return explain(
         Facts(
+            known=known,
             type=job.type,
             lane=lane,
             status=status,
@@ -222,7 +230,9 @@ def explain(facts: Facts) -> Why:
         blocks=blocks,
         ahead=None if timed else ahead,
         capped=capped and not timed,
-        lanes=[] if timed else [each for each in facts.ahead if each.jobs],
+        lanes=[]
+        if timed
+        else [each for each in facts.ahead if each.jobs and facts.names(each.lane.queue)],
         estimate_seconds=estimate,
         basis=basis,
     )
@@ -257,9 +267,19 @@ def _blocks(facts: Facts) -> Iterator[Block]:
             f"Nothing: a steward puts it back within {REPAIR_SECONDS:g} s, while a runworkers is "
             "live.",
         )
-    if before := [each for each in facts.ahead[:-1] if each.jobs]:
-        named = ", ".join(f"{each.jobs:,} in {'/'.join(each.lane)}" for each in before)
-        yield Block("behind", f"Its lane comes after others that hold jobs: {named}.")
+    if before := ", ".join(_before_it(facts)):
+        yield Block("behind", f"Its lane comes after others that hold jobs: {before}.")
+
+
+def _before_it(facts: Facts) -> Iterator[str]:
+    unnamed = 0
+    for each in facts.ahead[:-1]:
+        if not facts.names(each.lane.queue):
+            unnamed += each.jobs
+        elif each.jobs:
+            yield f"{each.jobs:,} in {'/'.join(each.lane)}"
+    if unnamed:
+        yield f"{unnamed:,} in other queues"
 
 
 def _time(facts: Facts) -> Iterator[Block]:
@@ -283,9 +303,9 @@ def _workers(facts: Facts) -> Iterator[Block]:
     if not facts.servers:
         yield Block("no_worker", "No worker is live.", _start(queue))
     elif not serving:
-        served = ", ".join(sorted({name for server in facts.servers for name in server.queues}))
-        said = f"No live worker serves queue {queue}; those that are live serve {served}."
-        yield Block("no_worker", said, _start(queue))
+        served = {name for server in facts.servers for name in server.queues if facts.names(name)}
+        others = f"; those that are live serve {', '.join(sorted(served))}" if served else ""
+        yield Block("no_worker", f"No live worker serves queue {queue}{others}.", _start(queue))
     elif all(server.quiet for server in serving):
         yield Block(
             "quiet",

@@ -82,5 +82,6 @@ class Endpoint(APIView):
             raise NotFound(f"There is no {what}.")
 
     def reach_job(self, id: str) -> None:
-        if self.scope is not None:
-            self.reach(selectors.job(id).queue, f"job {id}")
+        """As `reach`, in the very words for a job that does not exist."""
+        if self.scope is not None and selectors.job(id).queue not in self.scope:
+            raise selectors.no_job(id)

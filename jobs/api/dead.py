@@ -99,7 +99,7 @@ class DeadRequeue(Endpoint):
         parameters=KEYED_OPERATION,
     )
     def post(self, request: Request) -> Response:
-        started = start(self, request)
+        started = start(self, request, only="requeue")
         services.operate_at_once(started.id)
         found = selectors.operation(started.id)
         requeued = 0 if started.replayed else found.done

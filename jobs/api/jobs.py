@@ -224,9 +224,9 @@ class WhyDetail(Endpoint):
 
     @documented("explain_job", "Say why a job is not running", WhyShape, 400, 404)
     def get(self, request: Request, id: str) -> Response:
-        job = selectors.job(id)
-        self.reach(job.queue, f"job {id}")
-        return Response(WhyShape.of(why.why(job)).answer())
+        self.reach_job(id)
+        found = why.why(selectors.job(id), known=self.scope)
+        return Response(WhyShape.of(found).answer())
 
 
 def job_page(

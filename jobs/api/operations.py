@@ -9,6 +9,7 @@ from rest_framework.reverse import reverse
 from jobs import idempotency, selectors, services
 from jobs.api.base import VIEW, Endpoint
 from jobs.api.openapi import KEYED_OPERATION, REPLAYED, documented, parameters
+from jobs.errors import FieldError, InvalidRequest
 from jobs.roles import check_operation
 from jobs.serializers.operations import OperationList, OperationShape, PreviewShape
 from jobs.serializers.queries import OperationsQuery
@@ -113,10 +114,16 @@ class OperationResume(Endpoint):
         return Response(_operation(id))
 
 
-def start(endpoint: Endpoint, request: Request) -> services.Started:
-    """Start the operation that the request's token stands for, if the caller may."""
+def start(endpoint: Endpoint, request: Request, *, only: str = "") -> services.Started:
+    """Start the operation that the request's token stands for, if the caller may.
+
+    Raises `InvalidRequest` for one that is not the `only` action that may be started here.
+    """
     token = read(Frozen, request.data).token
     frozen = services.read_token(token, actor=endpoint.actor)
+    if only and frozen.action != only:
+        fault = f"It is of a preview to {frozen.action}: nothing was done. Start it by operations/."
+        raise InvalidRequest(FieldError("token", fault))
     check_operation(request.user, frozen.action)
     key = request.headers.get(idempotency.FIELD)
     return services.start_operation(frozen, actor=endpoint.actor, key=key)

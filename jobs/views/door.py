@@ -23,6 +23,7 @@ from django_htmx.middleware import HtmxDetails
 
 from jobs import limits, outages, people, problems, roles, selectors, snapshot
 from jobs.errors import IllegalMove, InvalidRequest, NotFound, RateLimited
+from jobs.origin import page_of
 from jobs.selectors import Stats
 from jobs.snapshot import Part
 
@@ -80,7 +81,9 @@ def _answer(view: View, request: Request, *args: Any, **kwargs: Any) -> HttpResp
     except InvalidRequest as error:
         return render(request, "400.html", {"faults": error.errors}, status=400)
     except RateLimited as refusal:
-        answer = render(request, "429.html", {"refusal": refusal}, status=429)
+        answer = render(
+            request, "429.html", {"refusal": refusal, "retry_path": page_of(request)}, status=429
+        )
         for name, value in problems.limits_of(refusal).items():
             answer[name] = value
         return answer
@@ -157,6 +160,7 @@ def _fragment(request: Request, part: Part) -> HttpResponse:
 def _kept_page(request: Request, part: Part) -> HttpResponse:
     """Answer with the page as far as it is known without MongoDB: its last good part."""
     shown = {"part": part.html, "rev": _rev(part.rev) + KEPT, "at": part.at, "polls": True}
+    shown["address"] = request.get_full_path()
     return render(request, "pages/kept.html", _frame(request, part.name, None) | shown)
 
 
@@ -180,7 +184,7 @@ def live(
     context processors, so that it knows no user, no CSRF token and no message.
     """
     stats = selectors.stats()
-    shown = {**_frame(request, name, stats), **context}
+    shown = {"address": request.get_full_path(), **_frame(request, name, stats), **context}
     html = render_to_string(f"live/{name}.html", shown | {"request": request})
     dead = stats.by_status["dead"]
     part = Part.of(name, html, at=stats.at, dead=dead, polls=polls)

@@ -60,6 +60,8 @@ def _job_page(request: Request, job: Job, *, revealed: bool = False) -> HttpResp
         "similar": lambda: selectors.similar(job),
         "actions": lambda: [(verb, snippets.action(verb, str(job.id), site)) for verb in verbs],
     }
+    if revealed:
+        context["address"] = job_url(str(job.id))  # this one is answered to a button alone
     return live(request, "job", context, polls=job.status not in ENDED and not revealed)
 
 

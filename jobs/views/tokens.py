@@ -28,11 +28,10 @@ def tokens(request: Request) -> HttpResponse:
 def _issued(form: TokenForm, user: User) -> str | None:
     asked, actor = form.cleaned_data, user.get_username()
     try:
-        account = services.program(asked["name"], asked["role"], actor=actor)
-        return services.issue_token(
-            account,
+        return services.issue_token_to(
+            asked["name"],
+            asked["role"],
             actor=actor,
-            role=asked["role"],
             queues=asked["queues"],
             expires_at=asked["days"] and selectors.now() + timedelta(days=asked["days"]),
         )

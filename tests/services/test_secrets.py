@@ -174,3 +174,15 @@ def test_without_keys_and_secrets_a_payload_is_stored_as_it_is() -> None:
         selectors.now(),
     )
     assert made["payload"]["subject"] == "Hi"
+
+
+def test_rotation_passes_a_result_whose_names_look_like_operators(settings: LazySettings) -> None:
+    ids = [services.enqueue("secretive", PAYLOAD) for _ in range(2)]
+    first, second = ({"$schema": "x"}, {"$ne": 1})
+    for id, result in zip(ids, (first, second), strict=True):
+        literal = [{"$set": {"result": {"$literal": result}}}]
+        collection("jobs").update_one({"_id": ObjectId(id)}, literal)
+    settings.PAYLOAD_KEYS = KEYS[:1]
+    assert services.rotate_payload_keys() == services.Rotated(4, 0)
+    assert [selectors.job(id, reveal=True).result for id in ids] == [first, second]
+    assert not repository.replace_value(ObjectId(ids[1]), "result", {"$ne": 1}, "other")

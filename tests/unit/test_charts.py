@@ -28,7 +28,7 @@ def test_the_axis_begins_at_nothing_and_ends_above_the_highest_value() -> None:
 
 
 @pytest.mark.parametrize(
-    ("most", "top"), [(0, 4), (3, 4), (5, 6), (17, 20), (100, 100), (812, 1000)]
+    ("most", "top"), [(0, 4), (3, 4), (5, 8), (9, 12), (17, 20), (21, 40), (100, 100), (812, 1000)]
 )
 def test_an_axis_ends_at_a_number_that_is_read_with_ease(most: float, top: float) -> None:
     assert charts.counts({"a": [most]}).ticks[0] == top

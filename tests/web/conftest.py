@@ -20,9 +20,10 @@ from playwright.sync_api import Browser, expect, sync_playwright
 from pymongo.monitoring import CommandListener
 from pytest_django.plugin import DjangoDbBlocker
 
-from jobs import registry, repository, roles, services
+from jobs import registry, repository, roles, selectors, services
 from jobs.claims import ClaimedJob
 from jobs.models import AuditEntry
+from jobs.states import State
 from tests.conftest import _connect_to
 from tests.web.screenshots import CHROMIUM_ARGS
 
@@ -111,6 +112,17 @@ def changes() -> list[str]:
     """Return what was done, as the audit has it: no refusal, and no coming and going."""
     done = AuditEntry.objects.exclude(action__in=["login", "logout"]).filter(refused=False)
     return [entry.action for entry in done]
+
+
+@pytest.fixture
+def endless(stores: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A job, and searches for jobs that never end by themselves."""
+    services.enqueue("process_data", {"action": "describe", "records": []}, max_attempts=1)
+    for_ever = {"$where": "function() { while (true) {} }"}
+    monkeypatch.setattr(selectors, "selection", lambda *_, **__: for_ever)
+    monkeypatch.setattr(selectors, "QUERY_MILLISECONDS", 200)
+    legal = {action: [state.value for state in State] for action in services.ALLOWED}
+    monkeypatch.setattr(services, "ALLOWED", legal)
 
 
 class Line:

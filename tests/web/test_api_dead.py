@@ -49,6 +49,17 @@ def test_a_selection_spares_the_others() -> None:
     assert [job["id"] for job in caller.get("dead/").json()["results"]] == [spared]
 
 
+@pytest.mark.parametrize("action", ["delete", "cancel"])
+def test_a_token_of_another_action_is_refused_and_touches_no_job(action: str) -> None:
+    caller = api("admin")
+    id = dead()
+    body = {"action": action, "filter": {"status": "dead"}}
+    token = caller.post("operations/preview/", body).json()["token"]
+    assert fields(caller.post("dead/requeue/", {"token": token})) == ["token"]
+    assert [job["id"] for job in caller.get("dead/").json()["results"]] == [id]
+    assert caller.get("operations/").json()["results"] == []
+
+
 def test_a_token_that_is_forged_widened_or_missing_is_refused() -> None:
     caller = api()
     dead(queue="mail")

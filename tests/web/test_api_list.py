@@ -90,6 +90,12 @@ def test_a_question_that_takes_too_long_says_how_to_ask_a_shorter_one(
     assert "Narrow" in answer["detail"]
 
 
+@pytest.mark.parametrize("query", ["age:<999999w", "-age:>999999d", "age:<20000d"])
+def test_an_age_beyond_every_calendar_finds_what_there_is(query: str) -> None:
+    id = submitted()
+    assert [job["id"] for job in api("viewer").get("jobs/", query=query).json()["results"]] == [id]
+
+
 def test_the_query_narrows_the_list_and_a_preview() -> None:
     caller = api("operator")
     id, other = dead(queue="mail"), submitted(tags=["x1"])

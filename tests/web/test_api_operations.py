@@ -56,6 +56,12 @@ def test_the_same_token_and_key_again_answer_the_same_operation() -> None:
     assert len(caller.get("operations/").json()["results"]) == 1
 
 
+def test_a_preview_that_takes_too_long_says_how_to_ask_a_shorter_one(endless: None) -> None:
+    body = {"action": "requeue", "filter": {"status": "dead"}}
+    answer = problem(api().post("operations/preview/", body), 503)
+    assert (answer["code"], "Narrow" in answer["detail"]) == ("too_slow", True)
+
+
 def test_a_token_of_somebody_else_is_refused() -> None:
     dead()
     token = preview(api())["token"]

@@ -46,10 +46,10 @@ def test_apitoken_prints_nothing_but_a_token_that_works() -> None:
     assert not User.objects.get(username="ci").has_usable_password()
 
 
-def test_apitoken_changes_the_role_of_a_user_it_knows() -> None:
-    run("apitoken", "ci", "--role", "admin")
+def test_apitoken_raises_the_role_of_a_program_it_knows() -> None:
     run("apitoken", "ci", "--role", "viewer")
-    assert roles.roles_of(User.objects.get(username="ci")) == ["viewer"]
+    run("apitoken", "ci", "--role", "admin")
+    assert roles.roles_of(User.objects.get(username="ci")) == ["admin"]
 
 
 @pytest.mark.parametrize("words", [("a b", "--role", "viewer"), ("ci",), ("ci", "--role", "god")])
@@ -122,6 +122,14 @@ def test_repair_puts_back_what_is_missing_and_says_how_much() -> None:
     assert "1 jobs are back in line" in out
     assert [str(each) for each in lanes.head(Lane("default", "high"), 9)] == [id]
     assert "Nothing is missing" in run("repair", "--check")[0]
+
+
+def test_repair_says_so_where_redis_takes_no_id(monkeypatch: pytest.MonkeyPatch) -> None:
+    forgotten()
+    monkeypatch.setattr(lanes, "push_at_head", lambda hints: not hints)
+    for command in (["repair"], ["audit", "--repair"]):
+        with pytest.raises(CommandError, match="Redis did not take 1 ids of lane default/high"):
+            run(*command)
 
 
 def test_repair_has_nothing_to_do_where_nothing_was_submitted() -> None:

@@ -195,6 +195,15 @@ def test_what_has_not_ended_is_not_edited_but_cloned(operator: Client, line: Lin
     assert Job.objects.count() == 1
 
 
+def test_a_page_with_its_secrets_leads_back_to_the_job(
+    client_of: Callable[..., Client], sealed: str
+) -> None:
+    page = client_of("admin").post(f"/jobs/{sealed}/reveal/").content.decode()
+    assert "hunter2" in page
+    assert f'name="next" value="/jobs/{sealed}/"' in page
+    assert f'hx-get="/jobs/{sealed}/"' in page
+
+
 def test_who_may_not_see_secrets_writes_them_anew(operator: Client, sealed: str) -> None:
     page = shown(operator, sealed, "edit/")
     assert "hunter2" not in page

@@ -4,6 +4,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+from bson import ObjectId
 from django.db import DatabaseError
 from django.template.loader import render_to_string
 from django.test import Client
@@ -44,6 +45,41 @@ def test_a_question_that_takes_too_long_is_stopped_and_says_so(
     answer = operator.get("/")
     assert answer.status_code == 503
     assert "The question took too long" in answer.content.decode()
+
+
+def test_a_preview_that_takes_too_long_says_so_and_leads_back(
+    operator: Client, endless: None
+) -> None:
+    page = {"HTTP_REFERER": "http://testserver/jobs/?q=state%3Adead"}
+    asked = {"action": "requeue", "q": "state:dead", "scope": "all"}
+    answer = operator.post("/operations/preview/", asked, **page)
+    assert answer.status_code == 503
+    assert "The question took too long" in answer.content.decode()
+    assert 'href="/jobs/?q=state%3Adead"' in answer.content.decode()
+
+
+@pytest.mark.parametrize(
+    ("method", "referer", "back"),
+    [
+        ("get", "", "/dead/?type=t&amp;x=1"),  # the very question
+        ("post", "http://testserver/jobs/abc/?x=1", "/jobs/abc/?x=1"),
+        ("post", "http://testserver//evil.example/", "/evil.example/"),
+        ("post", "https://evil.example/jobs/", "/"),
+        ("post", "", "/"),
+    ],
+)
+def test_try_again_leads_to_the_page_and_never_to_what_only_takes_a_form(
+    operator: Client, monkeypatch: pytest.MonkeyPatch, method: str, referer: str, back: str
+) -> None:
+    def refuse(*_: object, **__: object) -> None:
+        raise StoreDown("no answer")
+
+    monkeypatch.setattr(selectors, "stats", refuse)
+    monkeypatch.setattr(services, "requeue", refuse)
+    path = "/dead/?type=t&x=1" if method == "get" else f"/jobs/{ObjectId()}/requeue/"
+    answer = getattr(operator, method)(path, HTTP_REFERER=referer)
+    assert answer.status_code == 503
+    assert f'<a href="{back}">try again</a>' in answer.content.decode()
 
 
 def test_nobody_can_log_in_without_the_store(

@@ -13,6 +13,7 @@ from django.test import Client
 
 from jobs import mongodb, people, roles, selectors, services, tokens
 from jobs.clients import collection
+from jobs.errors import InvalidRequest
 from jobs.models import ApiToken, AuditEntry
 from tests.web.actors import MAIL, Api, api, dead, fields, problem, submitted, user
 from tests.web.conftest import Commands
@@ -306,3 +307,22 @@ def test_the_command_leaves_the_role_of_a_person_alone() -> None:
     assert client.get("/api/v1/jobs/").status_code == 200
     answer = client.post("/api/v1/jobs/", JOB, content_type="application/json")
     assert answer.status_code == 403
+
+
+def test_a_lesser_token_leaves_its_program_what_other_tokens_of_it_may() -> None:
+    may_operate = services.issue_token_to("ci", "operator", actor="root")
+    services.issue_token_to("ci", "viewer", actor="root")
+    client = Client(headers={"Authorization": f"Token {may_operate}"})
+    answer = client.post("/api/v1/jobs/", JOB, content_type="application/json")
+    assert answer.status_code == 201
+    services.issue_token_to("ci", "admin", actor="root")
+    assert roles.roles_of(User.objects.get(username="ci")) == ["admin"]
+
+
+def test_a_token_that_cannot_be_made_leaves_its_account_as_it_was() -> None:
+    services.issue_token_to("ci", "viewer", actor="root")
+    for name in ("ci", "new"):
+        with pytest.raises(InvalidRequest, match="queues"):
+            services.issue_token_to(name, "admin", actor="root", queues=["a b"])
+    assert roles.roles_of(User.objects.get(username="ci")) == ["viewer"]
+    assert not User.objects.filter(username="new").exists()

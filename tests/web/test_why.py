@@ -127,9 +127,27 @@ def test_what_does_not_wait_says_so(line: Line, state: str) -> None:
 
 def test_a_token_of_other_queues_does_not_learn_of_it(line: Line) -> None:
     bound = Api(user("viewer"), queues=["mail"])
-    problem(bound.get(f"jobs/{line.pending()}/why/"), 404)
+    hers, nobodys = line.pending(), str(ObjectId())
+    for path in ("jobs/{}/why/", "jobs/{}/"):
+        refused = [problem(bound.get(path.format(id)), 404)["detail"] for id in (hers, nobodys)]
+        assert refused[0].replace(hers, nobodys) == refused[1]
     problem(api("viewer").get(f"jobs/{ObjectId()}/why/"), 404)
     problem(api("viewer").get("jobs/nonsense/why/"), 400)
+
+
+def test_a_token_of_some_queues_learns_no_name_of_another(line: Line) -> None:
+    bound = Api(user("viewer"), queues=["mail"])
+    knows(line, queues=["payroll", "mail"])
+    line.pending(queue="payroll")
+    id = line.pending(queue="mail")
+    found = bound.get(f"jobs/{id}/why/")
+    assert found.json()["ahead"] == 1
+    assert found.json()["blocks"][0]["text"].endswith("hold jobs: 1 in other queues.")
+    knows(line, queues=["payroll"])
+    answers = found.content, bound.get(f"jobs/{id}/why/").content
+    assert b"no_worker" in answers[1]
+    assert all(b"payroll" not in answer for answer in answers)
+    assert b"payroll" in api("viewer").get(f"jobs/{id}/why/").content
 
 
 def test_the_page_says_it_while_the_job_waits(operator: Client, line: Line) -> None:

@@ -52,9 +52,8 @@ class Command(BaseCommand):
         try:
             with outage(UNDONE):
                 until = selectors.now() + timedelta(days=days) if days else None
-                user = services.program(name, role, actor=ACTOR)
-                token = services.issue_token(
-                    user, actor=ACTOR, role=role, queues=queues, expires_at=until
+                token = services.issue_token_to(
+                    name, role, actor=ACTOR, queues=queues, expires_at=until
                 )
         except InvalidRequest as error:
             faults = "".join(f"\n  {fault.field}: {fault.message}" for fault in error.errors)
