@@ -11,7 +11,9 @@ from urllib.parse import parse_qs, urlsplit
 from csp.constants import NONCE, NONE, SELF
 from django.core.exceptions import ImproperlyConfigured
 
-from taskqueue import logs
+from taskqueue import logs, maps
+
+maps.leave_out()
 
 BASE_DIR = Path(__file__).resolve().parent.parent
 

@@ -97,3 +97,13 @@ def test_a_target_that_is_none_stops_the_process_with_an_example(tmp_path: Path,
     assert done.returncode != 0
     assert f"QUEUE_TARGETS: {bad!r} is no target" in done.stderr
     assert "mail=300/high=5" in done.stderr
+
+
+def test_no_start_looks_for_map_libraries() -> None:
+    code = "import django, sys; django.setup(); print(*sys.modules)"
+    env = {**os.environ, "DJANGO_SETTINGS_MODULE": "taskqueue.settings"}
+    loaded = subprocess.run(  # noqa: S603 - this Python
+        [sys.executable, "-c", code], env=env, capture_output=True, text=True, check=True
+    ).stdout.split()
+    assert "django_mongodb_backend.base" in loaded
+    assert "django.contrib.gis.gdal.libgdal" not in loaded
