@@ -1,6 +1,7 @@
 """What MongoDB holds: the schema, the indexes, and the reads of pages, API and admin.
 
-Only `jobs.repository` moves a job; nothing here is saved through the ORM but tokens and the audit.
+Only `jobs.repository` moves a job; nothing here is saved through the ORM but tokens, notes and
+saved views. The audit is appended by `jobs.audit`.
 """
 
 from datetime import UTC, datetime, timedelta

@@ -1019,8 +1019,8 @@ Ask = Literal["quiet", "resume", "stop"]
 def ask_workers(id: str, what: Ask, *, actor: str) -> None:
     """Ask the `runworkers` of a worker to take no new job (`quiet`), to `resume`, or to `stop`.
 
-    What runs goes on; a stop waits for it as long as after a SIGTERM. Its steward heeds it within a
-    second or so. Raises `NotFound`, `IllegalMove`.
+    What runs goes on; a stop waits for it as long as after a SIGTERM. Its steward heeds it within
+    about 2 s. Raises `NotFound`, `IllegalMove`.
     """
     found = repository.ask(selectors.read_id(id, "A worker"), what, actor)
     if found is None:

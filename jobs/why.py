@@ -19,7 +19,7 @@ COUNTED = 10_000  # jobs ahead in its own lane; more are not counted
 SOUGHT = 1_000  # ids looked at in the lane beyond those that should be ahead
 RATE_MINUTES = 5
 RATE_QUEUES = 5  # of so many queues at most the rate is read
-REPAIR_SECONDS = 2.0  # within which the steward has put back what a lane lacks
+REPAIR_SECONDS = 3.0  # within which a steward has put back what a lane lacks, once its turn comes
 LATE_SECONDS = 3.0  # a due job is promoted sooner than that, if any steward runs
 
 
@@ -264,8 +264,8 @@ def _blocks(facts: Facts) -> Iterator[Block]:
         yield Block(
             "not_in_lane",
             "Its id is not in its lane in Redis.",
-            f"Nothing: a steward puts it back within {REPAIR_SECONDS:g} s, while a runworkers is "
-            "live.",
+            "Nothing: while a runworkers is live, a steward puts it back when its turn comes, "
+            f"within some {REPAIR_SECONDS:g} s once nothing as old is in its lane.",
         )
     if before := ", ".join(_before_it(facts)):
         yield Block("behind", f"Its lane comes after others that hold jobs: {before}.")

@@ -31,7 +31,7 @@ class DeadGroupShape(Shape):
 
 
 class DeadGroupList(Shape):
-    """The largest groups of dead letters; if not `complete`, of the newest 10,000."""
+    """The largest groups of dead letters; if not `complete`, of the newest 5,000."""
 
     results: list[DeadGroupShape]
     complete: bool

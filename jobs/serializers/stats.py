@@ -20,7 +20,7 @@ class LaneShape(Shape):
 
 
 class StatsShape(Shape):
-    """Counts, at most about a second old; with a large backlog they are taken less often."""
+    """Counts, at most about a second old; taken less often while MongoDB answers slowly."""
 
     at: datetime
     total: int

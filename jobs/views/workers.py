@@ -25,13 +25,13 @@ def workers(request: Request) -> HttpResponse:
 
 @page("control_worker", ("POST",))
 def workers_quiet(request: Request, id: str) -> HttpResponse:
-    said = "It will take no new job, within about two seconds; what runs goes on."
+    said = "It will take no new job, within about three seconds; what runs goes on."
     return _ask(request, id, "quiet", said)
 
 
 @page("control_worker", ("POST",))
 def workers_resume(request: Request, id: str) -> HttpResponse:
-    return _ask(request, id, "resume", "It will take jobs again, within about a second.")
+    return _ask(request, id, "resume", "It will take jobs again, within about three seconds.")
 
 
 @page("control_worker", (*READ, "POST"))

@@ -22,7 +22,7 @@ class Command(BaseCommand):
             "--repair",
             action="store_true",
             help="put lost ids back, promote what is due and, where no steward is live, take back "
-            "the jobs of lost workers; then check again",
+            "the jobs of lost workers; count all jobs again; then check again",
         )
 
     def handle(self, *args: Any, repair: bool, **options: Any) -> None:
