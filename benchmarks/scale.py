@@ -301,7 +301,7 @@ def overview() -> Figures:
         "stats": stats,
         "newest": lambda: selectors.jobs(JobFilter(), size=NEWEST_ROWS),
         "dead": lambda: newest_dead(selectors.stats()),
-        "live_workers": lambda: fleet.hosts(selectors.stats().held),
+        "live_workers": lambda: fleet.hosts(fleet.groups(selectors.stats().held)),
         "minutes": lambda: (series.hour(), series.top_errors()),
         "rates": lambda: counting.rates([BACKLOG], backlog.RATE_MINUTES),
         "samples": series.recent_samples,

@@ -57,7 +57,7 @@ class QueueState:
     accepted: float
     ended: float
     drain: Drain | None  # None: nothing waits, or nobody has looked for long enough
-    hosts: list[Host]
+    hosts: list[Host]  # with the live workers that serve it
 
     @property
     def waiting(self) -> int:
@@ -120,7 +120,8 @@ def queue(name: str) -> QueueState:
 
 def _read(known: Sequence[Queue]) -> Backlog:
     stats, past = selectors.stats(), series.recent_samples()
-    hosts = fleet.hosts(stats.held)
+    groups = fleet.groups(stats.held)
+    live = [group for group in groups if group.live]
     rates = counting.rates([queue.name for queue in known], RATE_MINUTES)
     every = lanes(stats)
     queues = [
@@ -134,11 +135,11 @@ def _read(known: Sequence[Queue]) -> Backlog:
                 stats.at,
                 stats.by_queue.get(queue.name, {}).get(State.PENDING, 0),
             ),
-            [host for host in hosts if queue.name in host.queues],
+            fleet.hosts(group for group in live if queue.name in group.queues),
         )
         for queue in known
     ]
-    return Backlog(stats, past, hosts, queues)
+    return Backlog(stats, past, fleet.hosts(groups), queues)
 
 
 def drain(past: Sequence[tuple[datetime, int]], now: datetime, pending: int) -> Drain | None:

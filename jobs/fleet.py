@@ -1,8 +1,7 @@
-"""Who works: hosts with their live workers and slots, and the queues that they serve."""
+"""Who works: hosts with their live workers and slots, of all queues or of those that serve one."""
 
-from collections import defaultdict
-from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 
 from django.conf import settings
 
@@ -10,36 +9,57 @@ from jobs import repository
 
 
 @dataclass(frozen=True)
+class Group:
+    """The workers of one machine that serve the same queues, all of them live or all lost."""
+
+    host: str
+    live: bool
+    queues: frozenset[str]
+    workers: int
+    slots: int
+    busy: int  # slots that execute something: with prefetch a worker holds more jobs than that
+
+
+@dataclass(frozen=True)
 class Host:
-    """The workers of one machine. `held`: jobs they hold, with prefetch more than execute."""
+    """Workers of one machine: all of them, or those that serve a queue."""
 
     name: str
     live: int
     lost: int
     slots: int  # of the live ones
-    held: int
-    queues: frozenset[str]
-
-    @property
-    def busy(self) -> int:
-        """Slots that execute something."""
-        return min(self.held, self.slots)
+    busy: int  # of these slots
 
 
-def hosts(held: Mapping[str, int]) -> list[Host]:
-    """Return each host with a worker that has not ended, by name; `held`: see `selectors.Stats`."""
-    groups = repository.hosts(settings.WORKER_LOST_SECONDS)
-    lost = defaultdict[str, int](int)
-    live: dict[str, Host] = {}
-    for group in groups:
-        name, workers = group["_id"]["host"], group["workers"]
-        if not group["_id"]["live"]:
-            lost[name] += len(workers)
-            continue
-        holds = sum(held.get(str(worker), 0) for worker in workers)
-        serves = frozenset[str]().union(*group["queues"])
-        live[name] = Host(name, len(workers), 0, group["slots"], holds, serves)
+def groups(held: Mapping[str, int]) -> list[Group]:
+    """Return the workers that have not ended, in groups; `held`: see `selectors.Stats`."""
     return [
-        replace(live.get(name, Host(name, 0, 0, 0, 0, frozenset())), lost=lost[name])
-        for name in sorted({*live, *lost})
+        Group(
+            host=found["_id"]["host"],
+            live=found["_id"]["live"],
+            queues=frozenset(found["_id"]["queues"]),
+            workers=len(found["workers"]),
+            slots=sum(worker["slots"] for worker in found["workers"]),
+            busy=sum(min(held.get(str(w["id"]), 0), w["slots"]) for w in found["workers"]),
+        )
+        for found in repository.worker_groups(settings.WORKER_LOST_SECONDS)
     ]
+
+
+def hosts(groups: Iterable[Group]) -> list[Host]:
+    """Return the hosts of these groups, each with the sums of its workers, by name."""
+    of_host: dict[str, list[Group]] = {}
+    for group in groups:
+        of_host.setdefault(group.host, []).append(group)
+    return [_host(name, of_host[name]) for name in sorted(of_host)]
+
+
+def _host(name: str, groups: Sequence[Group]) -> Host:
+    live = [group for group in groups if group.live]
+    return Host(
+        name,
+        live=sum(group.workers for group in live),
+        lost=sum(group.workers for group in groups if not group.live),
+        slots=sum(group.slots for group in live),
+        busy=sum(group.busy for group in live),
+    )

@@ -783,17 +783,16 @@ def end_worker(worker: ObjectId, reason: str) -> None:
 
 
 @durable
-def hosts(lost_seconds: float) -> list[Document]:
-    """Return the workers that have not ended, by host and whether they live.
+def worker_groups(lost_seconds: float) -> list[Document]:
+    """Return the workers that have not ended, by host, queues and whether they live.
 
-    With their ids as `workers`, the sum of their slots, and the lists of queues that they serve.
+    With their ids and slots as `workers`.
     """
     since = {"$subtract": [NOW, round(lost_seconds * 1000)]}
+    live = {"$gte": ["$heartbeat_at", since]}
     group: Document = {
-        "_id": {"host": "$host", "live": {"$gte": ["$heartbeat_at", since]}},
-        "workers": {"$push": "$_id"},
-        "slots": {"$sum": "$concurrency"},
-        "queues": {"$addToSet": "$queues"},
+        "_id": {"host": "$host", "queues": "$queues", "live": live},
+        "workers": {"$push": {"id": "$_id", "slots": "$concurrency"}},
     }
     pipeline: list[Document] = [{"$match": {"ended_at": None}}, {"$group": group}]
     return list(collection("workers").aggregate(pipeline))

@@ -9,7 +9,7 @@ from bson import ObjectId
 from pymongo.errors import AutoReconnect
 from pytest_django.fixtures import Settings
 
-from jobs import backlog, counting, fleet, mongodb, samples, selectors, series, services
+from jobs import backlog, counting, mongodb, samples, selectors, series, services
 from jobs.backlog import Drain
 from jobs.clients import Document, collection
 from jobs.errors import NotFound, StoreDown
@@ -35,6 +35,16 @@ def worker(queues: Sequence[str], *, host: str = "a", slots: int = 2) -> ObjectI
     facts = {"host": host, "pid": 1, "concurrency": slots, "version": "1"}
     services.register_worker(id := ObjectId(), queues, supervisor=ObjectId(), **facts)
     return id
+
+
+def lose(worker: ObjectId) -> None:
+    long_ago = mongodb.now() - timedelta(hours=1)
+    collection("workers").update_one({"_id": worker}, {"$set": {"heartbeat_at": long_ago}})
+
+
+def running(worker: ObjectId, count: int) -> None:
+    held = {"status": "running", "worker": worker, "queue": "default", "priority": "low"}
+    collection("jobs").insert_many([{**held, "_id": ObjectId()} for _ in range(count)])
 
 
 def happened(minutes_ago: int, queue: str, **ends: Any) -> None:
@@ -138,6 +148,28 @@ def test_jobs_without_a_worker_for_their_queue_are_said_to_be() -> None:
     assert unserved == ["mail"]
 
 
+def test_of_a_host_only_the_workers_that_serve_the_queue_count() -> None:
+    submit(queue="mail")
+    worker(["mail"], slots=1)
+    for _ in range(3):
+        running(worker(["default"], slots=1), 2)
+    selectors.forget_stats()
+    (host,) = backlog.queue("mail").hosts
+    assert (host.name, host.live, host.slots, host.busy) == ("a", 1, 1, 0)
+    (host,) = backlog.queue("default").hosts
+    assert (host.name, host.live, host.slots, host.busy) == ("a", 3, 3, 3)
+    (host,) = backlog.read().hosts
+    assert (host.name, host.live, host.slots, host.busy) == ("a", 4, 4, 3)
+
+
+def test_a_lost_worker_serves_nothing() -> None:
+    submit(queue="mail")
+    lose(worker(["mail"]))
+    selectors.forget_stats()
+    found = backlog.queue("mail")
+    assert (found.hosts, found.live, found.unserved) == ([], 0, True)
+
+
 def test_an_unknown_queue() -> None:
     with pytest.raises(NotFound):
         backlog.queue("nope")
@@ -145,14 +177,13 @@ def test_an_unknown_queue() -> None:
 
 def test_hosts_say_who_lives_and_how_many_slots_are_busy() -> None:
     first, lost = worker(["default"], host="a"), worker(["default"], host="a")
+    worker(["mail"], host="a")
     worker(["default"], host="b", slots=4)
-    long_ago = mongodb.now() - timedelta(hours=1)
-    collection("workers").update_one({"_id": lost}, {"$set": {"heartbeat_at": long_ago}})
-    running = {"status": "running", "worker": first, "queue": "default", "priority": "low"}
-    collection("jobs").insert_many([{**running, "_id": ObjectId()} for _ in range(3)])
+    lose(lost)
+    running(first, 3)  # one of them waits for a slot of its own worker
     selectors.forget_stats()
-    a, b = fleet.hosts(selectors.stats().held)
-    assert (a.name, a.live, a.lost, a.slots, a.held, a.busy) == ("a", 1, 1, 2, 3, 2)
+    a, b = backlog.read().hosts
+    assert (a.name, a.live, a.lost, a.slots, a.busy) == ("a", 2, 1, 4, 2)
     assert (b.name, b.live, b.slots, b.busy) == ("b", 1, 4, 0)
 
 

@@ -3,15 +3,24 @@
 import re
 from datetime import timedelta
 
+from bson import ObjectId
 from django.test import Client
 
 from jobs import mongodb, selectors, services
 from jobs.clients import collection
+from tests.web.actors import api
 from tests.web.conftest import FRAGMENT, Line
 
 
 def text(page: str) -> str:
     return re.sub(r"\s+", " ", re.sub(r"<[^>]+>", " ", page))
+
+
+def serve(queue: str) -> ObjectId:
+    """Start another worker on the host of the line's, for this queue."""
+    facts = {"host": "host.example", "pid": 8, "concurrency": 1, "version": "9.9"}
+    services.register_worker(id := ObjectId(), [queue], supervisor=ObjectId(), **facts)
+    return id
 
 
 def test_lanes_of_each_queue(operator: Client, line: Line) -> None:
@@ -27,6 +36,19 @@ def test_a_queue_that_nobody_serves_says_what_to_start(operator: Client, line: L
     page = text(operator.get("/queues/mail/").content.decode())
     assert "No live worker serves this queue, and 1 job waits." in page
     assert "runworkers --queues mail" in page
+
+
+def test_a_queue_counts_the_workers_that_serve_it_and_not_all_of_their_host(
+    operator: Client, line: Line
+) -> None:
+    line.running()
+    serve("mail")
+    line.pending(queue="mail")
+    selectors.forget_stats()
+    page = text(operator.get("/queues/mail/").content.decode())
+    assert "host.example 1 live, 0 of 1 busy" in page
+    assert "host.example 2 live, 1 of 2 busy" in text(operator.get("/").content.decode())
+    assert api("viewer").get("queues/mail/backlog/").json()["workers"] == 1
 
 
 def test_a_queue_shows_its_states_and_leads_to_its_oldest_job(operator: Client, line: Line) -> None:
