@@ -322,7 +322,7 @@ def lists() -> Figures:
         "completed": lambda: selectors.jobs(JobFilter(status="completed")),
         "of_a_type": lambda: selectors.jobs(JobFilter(type="type_0007")),
         "deep": lambda: selectors.jobs(JobFilter(), cursor=cursor),
-        "all_workers": selectors.workers,
+        "all_workers": lambda: (selectors.workers(), selectors.held_jobs()),
     }
     return {name: milliseconds(ask) for name, ask in asked.items()}
 

@@ -35,6 +35,7 @@ Order = Literal["newest", "oldest"]
 ORDERS: dict[Order, int] = {"newest": NEWEST_FIRST, "oldest": OLDEST_FIRST}
 MAX_PAGE_SIZE = 200
 WORKERS = 10_000  # more are not shown
+HELD_ROWS = 20  # of the jobs that a worker holds; more are counted, and not listed
 SNAPSHOT_SECONDS = 1.0  # viewers within that time share one set of counts
 LARGE = ("payload", "result", "attempts")  # a list leaves them in MongoDB until they are asked for
 LAST_ATTEMPT: Document = {"attempts": {"$slice": ["$attempts", -1]}}
@@ -527,33 +528,54 @@ class WorkerView:
     worker: Worker
     state: str
     heartbeat_age: float  # seconds
-    running: list[Job]  # what it holds; with prefetch more than it executes at this moment
+    held: int  # jobs; with prefetch more than it executes at this moment
+
+    @property
+    def busy(self) -> int:
+        """How many of its slots execute something."""
+        return min(self.held, self.worker.concurrency)
 
 
 def workers(*, ended: bool = True) -> list[WorkerView]:
     """Return the workers: the live first, then (unless told otherwise) those that ended lately."""
     query = _read(Worker, {} if ended else {"ended_at": None}, {"_id": OLDEST_FIRST}, WORKERS)
-    now = mongodb.now()
-    held: dict[ObjectId, list[Job]] = {}
-    for running in _read(Job, {"status": State.RUNNING}, {"started_at": OLDEST_FIRST}, 500):
-        held.setdefault(running.worker, []).append(running)
-    views = [_worker_view(worker, now, held.get(worker.id, [])) for worker in query]
+    now, held = mongodb.now(), stats().held
+    views = [_worker_view(worker, now, held) for worker in query]
     return sorted(views, key=lambda view: (view.state != "live", view.worker.id))
 
 
 def worker(id: str) -> WorkerView:
-    """Return one worker, without what it holds. Raises `InvalidRequest`, `NotFound`."""
+    """Return one worker. Raises `InvalidRequest`, `NotFound`."""
     found = _read(Worker, {"_id": read_id(id, "A worker")}, {"_id": OLDEST_FIRST}, 1)
     if not found:
         raise NotFound(f"There is no worker {id}. They are forgotten a day after their end.")
-    return _worker_view(found[0], mongodb.now(), [])
+    return _worker_view(found[0], mongodb.now(), stats().held)
 
 
-def _worker_view(worker: Worker, now: datetime, running: list[Job]) -> WorkerView:
+def _worker_view(worker: Worker, now: datetime, held: Mapping[str, int]) -> WorkerView:
     age = (now - worker.heartbeat_at).total_seconds()
     lost = age > settings.WORKER_LOST_SECONDS
     state = "ended" if worker.ended_at else "lost" if lost else "live"
-    return WorkerView(worker, state, max(age, 0.0), running)
+    return WorkerView(worker, state, max(age, 0.0), held.get(str(worker.id), 0))
+
+
+@repeated
+def held_jobs(worker: ObjectId | None = None) -> dict[ObjectId, list[Job]]:
+    """Return what each worker holds, or only this one: the first `HELD_ROWS`, the oldest first."""
+    oldest = {"started_at": OLDEST_FIRST, "_id": OLDEST_FIRST}
+    first = {"n": HELD_ROWS, "sortBy": oldest, "output": "$$ROOT"}
+    pipeline: list[Document] = [
+        {"$match": {"status": State.RUNNING, **({"worker": worker} if worker else {})}},
+        {"$project": _columns(Job)},
+        {"$group": {"_id": "$worker", "jobs": {"$topN": first}}},
+        {"$unwind": "$jobs"},
+        {"$replaceWith": "$jobs"},
+    ]
+    held: dict[ObjectId, list[Job]] = {}
+    with mongodb.within(QUERY_MILLISECONDS / 1000):
+        for job in Job.objects.raw_aggregate(pipeline):
+            held.setdefault(job.worker, []).append(job)
+    return held
 
 
 def worker_names(ids: Sequence[ObjectId]) -> dict[ObjectId, str]:

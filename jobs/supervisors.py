@@ -1,8 +1,10 @@
 """Workers as an operator meets them: by the `runworkers` that they belong to."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+
+from bson import ObjectId
 
 from jobs import selectors, services, versions
 from jobs.models import Job, Worker
@@ -10,7 +12,7 @@ from jobs.selectors import WorkerView
 
 
 @dataclass(frozen=True)
-class Held:
+class HeldJob:
     """A job that a worker holds. `share`: how much of its timeout has gone, in percent."""
 
     job: Job
@@ -23,7 +25,7 @@ class Supervisor:
     """One `runworkers` that has a worker which has not ended. Sums are of its workers."""
 
     workers: Sequence[WorkerView]  # those that have not ended, at least one
-    held: Sequence[Held]
+    jobs: Sequence[HeldJob]  # the first of those that they hold
 
     @property
     def first(self) -> Worker:
@@ -44,9 +46,19 @@ class Supervisor:
         return sum(view.worker.concurrency for view in self.workers)
 
     @property
+    def held(self) -> int:
+        """How many jobs they hold."""
+        return sum(view.held for view in self.workers)
+
+    @property
+    def more(self) -> int:
+        """How many of these are not among `jobs`."""
+        return max(self.held - len(self.jobs), 0)
+
+    @property
     def busy(self) -> int:
         """How many slots have a job: what is held beyond them waits there for a moment."""
-        return sum(min(len(view.running), view.worker.concurrency) for view in self.workers)
+        return sum(view.busy for view in self.workers)
 
     @property
     def quiet(self) -> bool:
@@ -85,20 +97,29 @@ class Supervisor:
         return sum(view.worker.failed or 0 for view in self.workers)
 
 
-def supervisors(views: Sequence[WorkerView]) -> list[Supervisor]:
-    """Return these workers, but those that have ended, by their `runworkers`: the oldest first."""
+def supervisors(
+    views: Sequence[WorkerView], jobs: Mapping[ObjectId, Sequence[Job]]
+) -> list[Supervisor]:
+    """Return these workers, but those that have ended, by their `runworkers`: the oldest first.
+
+    `jobs`: what each worker holds, see `selectors.held_jobs`.
+    """
     now = selectors.now()
     found: dict[object, list[WorkerView]] = {}
     for view in views:
         if view.state != "ended":
             found.setdefault(view.worker.supervisor, []).append(view)
-    return [
-        Supervisor(workers, [_held(job, now) for view in workers for job in view.running])
-        for workers in found.values()
-    ]
+    return [Supervisor(workers, _first(workers, jobs, now)) for workers in found.values()]
 
 
-def _held(job: Job, now: datetime) -> Held:
+def _first(
+    workers: Sequence[WorkerView], jobs: Mapping[ObjectId, Sequence[Job]], now: datetime
+) -> list[HeldJob]:
+    held = [job for view in workers for job in jobs.get(view.worker.id, ())]
+    return [_held(job, now) for job in held[: selectors.HELD_ROWS]]
+
+
+def _held(job: Job, now: datetime) -> HeldJob:
     timeout = services.timeout_seconds(job.type)
     ran = (now - job.started_at).total_seconds() if job.started_at else 0.0
-    return Held(job, timeout, min(max(round(100 * ran / timeout), 0), 100))
+    return HeldJob(job, timeout, min(max(round(100 * ran / timeout), 0), 100))

@@ -150,7 +150,7 @@ def _servers() -> list[Server]:
             view.worker.types,
             bool(view.worker.quiet),
             view.worker.concurrency,
-            min(len(view.running), view.worker.concurrency),
+            view.busy,
         )
         for view in selectors.workers(ended=False)
         if view.state == "live"

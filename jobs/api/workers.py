@@ -16,7 +16,8 @@ class Workers(Endpoint):
 
     @documented("list_workers", "List the workers: the live first", WorkerList)
     def get(self, request: Request) -> Response:
-        found = [WorkerShape.of(view) for view in selectors.workers()]
+        views, held = selectors.workers(), selectors.held_jobs()
+        found = [WorkerShape.of(view, held.get(view.worker.id, ())) for view in views]
         return Response(WorkerList(results=found).answer())
 
 
@@ -29,7 +30,9 @@ class WorkersAsk(Endpoint):
     def ask(self, request: Request, id: str) -> Response:
         read(NothingRequest, request.data)
         services.ask_workers(id, self.what, actor=self.actor)
-        return Response(WorkerShape.of(selectors.worker(id)).answer())
+        view = selectors.worker(id)
+        held = selectors.held_jobs(view.worker.id).get(view.worker.id, ())
+        return Response(WorkerShape.of(view, held).answer())
 
 
 class WorkersQuiet(WorkersAsk):

@@ -1,10 +1,12 @@
 """Workers."""
 
+from collections.abc import Sequence
 from datetime import datetime
 
 from pydantic import Field
 
-from jobs.selectors import WorkerView
+from jobs.models import Job
+from jobs.selectors import HELD_ROWS, WorkerView
 from jobs.serializers.base import Id, Shape
 
 
@@ -33,15 +35,19 @@ class WorkerShape(Shape):
     heartbeat_age_seconds: float
     ended_at: datetime | None
     end_reason: str | None
-    running: list[Id]
+    held: int = Field(description="Jobs that it holds: with prefetch more than it executes.")
+    running: list[Id] = Field(
+        description=f"The {HELD_ROWS} of these that it has held for longest, or all."
+    )
 
     @classmethod
-    def of(cls, view: WorkerView) -> "WorkerShape":
+    def of(cls, view: WorkerView, jobs: Sequence[Job]) -> "WorkerShape":
         facts = {name: getattr(view.worker, name, None) for name in cls.model_fields}
         known = {
             "state": view.state,
             "heartbeat_age_seconds": round(view.heartbeat_age, 3),
-            "running": [job.id for job in view.running],
+            "held": view.held,
+            "running": [job.id for job in jobs],
         }
         return cls.model_validate(facts | known)
 

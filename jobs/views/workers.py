@@ -15,7 +15,7 @@ def workers(request: Request) -> HttpResponse:
     views = selectors.workers()
     ended = [view for view in views if view.state == "ended"]
     context = {
-        "supervisors": supervisors.supervisors(views),
+        "supervisors": supervisors.supervisors(views, selectors.held_jobs()),
         "ended": ended[: -ENDED_ROWS - 1 : -1],
         "ended_more": max(len(ended) - ENDED_ROWS, 0),
         "version": versions.own(),
@@ -39,7 +39,7 @@ def workers_stop(request: Request, id: str) -> HttpResponse:
     """Ask first: nothing starts it again but whoever started it."""
     if request.method in READ:
         view = _worker(id)
-        siblings = supervisors.supervisors(selectors.workers(ended=False))
+        siblings = supervisors.supervisors(selectors.workers(ended=False), {})
         of = [each for each in siblings if each.first.supervisor == view.worker.supervisor]
         return shell(request, "workers_stop", {"view": view, "of": of[0] if of else None})
     said = "It was asked to stop: what runs may end, the rest is given back."

@@ -5,10 +5,17 @@ from collections.abc import Callable
 from bson import ObjectId
 from django.test import Client
 
-from jobs import services
+from jobs import mongodb, selectors, services
 from jobs.clients import collection
 from tests.web.actors import api, problem
-from tests.web.conftest import FRAGMENT, Line, changes
+from tests.web.conftest import FRAGMENT, NAME, Line, changes
+
+
+def hold(worker: ObjectId, count: int) -> None:
+    """Have a worker hold that many jobs, as after the claim of a batch."""
+    taken = {"type": NAME, "status": "running", "queue": "default", "priority": "medium"}
+    held = {**taken, "worker": worker, "started_at": mongodb.now()}
+    collection("jobs").insert_many([{**held, "_id": ObjectId()} for _ in range(count)])
 
 
 def test_a_live_worker_and_what_it_holds(operator: Client, line: Line) -> None:
@@ -18,6 +25,44 @@ def test_a_live_worker_and_what_it_holds(operator: Client, line: Line) -> None:
     assert "9.9" in page
     assert "is-live" in page
     assert f'href="/jobs/{id}/"' in page
+
+
+def test_one_batch_of_many_jobs_hides_nothing_of_the_other_workers(
+    operator: Client, line: Line
+) -> None:
+    hold(line.worker, 600)
+    other = Line()
+    id = other.running()
+    selectors.forget_stats()
+    page = operator.get("/workers/").content.decode()
+    assert "Idle." not in page
+    assert page.count("<dd>1 of 1</dd>") == 2
+    assert "and 580 more" in page
+    assert f'id="held-{id}"' in page
+    assert "which holds 600 jobs" in operator.get(f"/workers/{line.worker}/stop/").content.decode()
+    assert "which holds 1 job." in operator.get(f"/workers/{other.worker}/stop/").content.decode()
+    shown = {each["id"]: each for each in api("viewer").get("workers/").json()["results"]}
+    assert (shown[str(other.worker)]["held"], shown[str(other.worker)]["running"]) == (1, [id])
+    many = shown[str(line.worker)]
+    assert (many["held"], len(many["running"])) == (600, selectors.HELD_ROWS)
+
+
+def test_the_jobs_that_are_shown_of_a_worker_are_those_it_has_held_for_longest(
+    operator: Client, line: Line
+) -> None:
+    hold(line.worker, 30)
+    id = line.running()
+    past = {"$subtract": ["$$NOW", 150_000]}
+    collection("jobs").update_one({"_id": ObjectId(id)}, [{"$set": {"started_at": past}}])
+    page = operator.get("/workers/").content.decode()
+    assert f'<ul class="held" aria-label="What it holds"><li id="held-{id}">' in page
+
+
+def test_only_a_worker_that_holds_nothing_is_idle(operator: Client, line: Line) -> None:
+    assert "Idle." in operator.get("/workers/").content.decode()
+    line.running()
+    selectors.forget_stats()
+    assert "Idle." not in operator.get("/workers/").content.decode()
 
 
 def test_an_ended_worker_says_why(operator: Client, line: Line) -> None:
@@ -100,8 +145,12 @@ def test_who_has_ended_can_be_asked_nothing(operator: Client, line: Line) -> Non
 
 
 def test_the_api_asks_and_answers_with_the_worker(line: Line) -> None:
+    id = line.running()
+    Line().running()
     answer = api().post(f"workers/{line.worker}/quiet/")
     assert answer.json()["asked"] == "quiet"  # type: ignore[attr-defined]
+    assert answer.json()["held"] == 1  # type: ignore[attr-defined]
+    assert answer.json()["running"] == [id]  # type: ignore[attr-defined]
     problem(api("viewer").post(f"workers/{line.worker}/quiet/"), 403)
     problem(api().post(f"workers/{ObjectId()}/stop/"), 404)
     problem(api().post(f"workers/{line.worker}/stop/", {"now": True}), 400)

@@ -1,6 +1,7 @@
 """Why a job is not running, as the stores say it: by API, page and command."""
 
 import json
+from datetime import timedelta
 from io import StringIO
 from typing import Any
 
@@ -10,12 +11,14 @@ from django.core.management import CommandError, call_command
 from django.test import Client
 from redis import Redis
 
-from jobs import clients, lanes, selectors, services
+from jobs import clients, lanes, mongodb, selectors, services
 from jobs.clients import collection
 from jobs.registry import Lane
 from jobs.requests import Request
 from tests.web.actors import Api, api, problem, user
 from tests.web.conftest import NAME, Line
+
+OTHER = {"supervisor": ObjectId(), "host": "b", "pid": 8, "concurrency": 1, "version": "9.9"}
 
 
 def why(id: str) -> dict[str, Any]:
@@ -116,6 +119,17 @@ def test_a_slot_that_is_busy(line: Line) -> None:
     found = why(line.pending())
     assert [block["code"] for block in found["blocks"]] == ["busy"]
     assert "as soon as a busy slot is free" in found["summary"]
+
+
+def test_slots_are_busy_though_another_worker_holds_a_batch(line: Line) -> None:
+    services.register_worker(other := ObjectId(), ["mail"], **OTHER)
+    taken = {"type": NAME, "status": "running", "queue": "mail", "priority": "medium"}
+    held = {**taken, "worker": other, "started_at": mongodb.now() - timedelta(minutes=1)}
+    collection("jobs").insert_many([{**held, "_id": ObjectId()} for _ in range(600)])
+    line.running()
+    found = why(line.pending())
+    assert [block["code"] for block in found["blocks"]] == ["busy"]
+    assert "a slot is free" not in found["basis"]
 
 
 @pytest.mark.parametrize("state", ["running", "completed", "dead"])
