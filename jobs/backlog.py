@@ -75,9 +75,14 @@ class QueueState:
         return sum(host.live for host in self.hosts)
 
     @property
+    def quiet(self) -> int:
+        """How many of these take no new job."""
+        return sum(host.quiet for host in self.hosts)
+
+    @property
     def unserved(self) -> bool:
-        """Whether jobs wait that no live worker will take."""
-        return self.waiting > 0 and self.live == 0
+        """Whether jobs wait that no live worker will take: there is none, or all are quiet."""
+        return self.waiting > 0 and self.live == self.quiet
 
 
 def target_seconds(lane: Lane) -> float:

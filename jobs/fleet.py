@@ -10,10 +10,11 @@ from jobs import repository
 
 @dataclass(frozen=True)
 class Group:
-    """The workers of one machine that serve the same queues, all of them live or all lost."""
+    """The workers of one machine that serve the same queues and are in the same state."""
 
     host: str
     live: bool
+    quiet: bool
     queues: frozenset[str]
     workers: int
     slots: int
@@ -26,6 +27,7 @@ class Host:
 
     name: str
     live: int
+    quiet: int  # of the live ones: they take no new job
     lost: int
     slots: int  # of the live ones
     busy: int  # of these slots
@@ -37,6 +39,7 @@ def groups(held: Mapping[str, int]) -> list[Group]:
         Group(
             host=found["_id"]["host"],
             live=found["_id"]["live"],
+            quiet=found["_id"]["quiet"],
             queues=frozenset(found["_id"]["queues"]),
             workers=len(found["workers"]),
             slots=sum(worker["slots"] for worker in found["workers"]),
@@ -59,6 +62,7 @@ def _host(name: str, groups: Sequence[Group]) -> Host:
     return Host(
         name,
         live=sum(group.workers for group in live),
+        quiet=sum(group.workers for group in live if group.quiet),
         lost=sum(group.workers for group in groups if not group.live),
         slots=sum(group.slots for group in live),
         busy=sum(group.busy for group in live),

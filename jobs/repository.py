@@ -784,14 +784,14 @@ def end_worker(worker: ObjectId, reason: str) -> None:
 
 @durable
 def worker_groups(lost_seconds: float) -> list[Document]:
-    """Return the workers that have not ended, by host, queues and whether they live.
+    """Return the workers that have not ended, by host, queues, and whether they are live and quiet.
 
     With their ids and slots as `workers`.
     """
     since = {"$subtract": [NOW, round(lost_seconds * 1000)]}
-    live = {"$gte": ["$heartbeat_at", since]}
+    live, quiet = {"$gte": ["$heartbeat_at", since]}, {"$eq": ["$quiet", True]}
     group: Document = {
-        "_id": {"host": "$host", "queues": "$queues", "live": live},
+        "_id": {"host": "$host", "queues": "$queues", "live": live, "quiet": quiet},
         "workers": {"$push": {"id": "$_id", "slots": "$concurrency"}},
     }
     pipeline: list[Document] = [{"$match": {"ended_at": None}}, {"$group": group}]

@@ -43,7 +43,8 @@ class BacklogShape(Shape):
     accepted_per_minute: float
     ended_per_minute: float
     drain_seconds: float | None = Field(description="Null: nothing waits, or nobody can say.")
-    workers: int = Field(description="Live ones that serve it.")
+    workers: int = Field(description="Live ones that serve it, also those that are quiet.")
+    quiet_workers: int = Field(description="Of these, those that are quiet: they take no new job.")
 
     @classmethod
     def of(cls, state: QueueState) -> "BacklogShape":
@@ -65,4 +66,5 @@ class BacklogShape(Shape):
             ended_per_minute=state.ended,
             drain_seconds=state.drain.seconds if state.drain else None,
             workers=state.live,
+            quiet_workers=state.quiet,
         )

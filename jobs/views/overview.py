@@ -23,6 +23,7 @@ class Health:
     """What the first sentence of the overview is made of."""
 
     live: int
+    quiet: int  # of the live ones
     lost: int
     waiting: int
     late: list[LaneState]  # the furthest behind first
@@ -30,18 +31,24 @@ class Health:
     paused: list[QueueState]
 
     @property
+    def untaken(self) -> bool:
+        """Whether no worker takes a new job: none is live, or all are quiet."""
+        return self.live == self.quiet
+
+    @property
     def stalled(self) -> bool:
-        return self.live == 0 and self.waiting > 0
+        return self.untaken and self.waiting > 0
 
     @property
     def well(self) -> bool:
-        return self.live > 0 and not (self.lost or self.late or self.unserved or self.paused)
+        return not (self.untaken or self.lost or self.late or self.unserved or self.paused)
 
 
 def _health(now: Backlog) -> Health:
     late = [lane for queue in now.queues for lane in queue.lanes if lane.late]
     return Health(
         live=sum(host.live for host in now.hosts),
+        quiet=sum(host.quiet for host in now.hosts),
         lost=sum(host.lost for host in now.hosts),
         waiting=now.stats.by_status[State.PENDING],
         late=sorted(late, key=lambda lane: -lane.share),

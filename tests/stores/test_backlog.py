@@ -170,6 +170,35 @@ def test_a_lost_worker_serves_nothing() -> None:
     assert (found.hosts, found.live, found.unserved) == ([], 0, True)
 
 
+def test_a_quiet_worker_is_live_and_serves_nothing_until_it_resumes() -> None:
+    submit(queue="mail")
+    one, other = worker(["mail"]), worker(["mail"], host="b")
+    services.heartbeat([one], [{"quiet": True}])
+    selectors.forget_stats()
+    found = backlog.queue("mail")
+    assert (found.live, found.quiet, found.unserved) == (2, 1, False)
+    assert [(host.name, host.live, host.quiet) for host in found.hosts] == [
+        ("a", 1, 1),
+        ("b", 1, 0),
+    ]
+    services.heartbeat([other], [{"quiet": True}])
+    found = backlog.queue("mail")
+    assert (found.live, found.quiet, found.unserved) == (2, 2, True)
+    services.heartbeat([one], [{"quiet": False}])
+    assert not backlog.queue("mail").unserved
+
+
+def test_a_quiet_worker_that_is_lost_is_only_lost() -> None:
+    submit(queue="mail")
+    services.heartbeat([lost := worker(["mail"])], [{"quiet": True}])
+    worker(["mail"])
+    lose(lost)
+    selectors.forget_stats()
+    (host,) = backlog.read().hosts
+    assert (host.live, host.quiet, host.lost) == (1, 0, 1)
+    assert not backlog.queue("mail").unserved
+
+
 def test_an_unknown_queue() -> None:
     with pytest.raises(NotFound):
         backlog.queue("nope")

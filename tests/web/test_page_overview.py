@@ -62,6 +62,59 @@ def test_a_queue_without_a_worker_is_said(operator: Client, line: Line) -> None:
     assert "No live worker serves mail , where 1 job waits." in _text(operator)
 
 
+def _quiet(worker: ObjectId) -> None:
+    services.heartbeat([worker], [{"quiet": True}])
+
+
+def test_jobs_that_wait_for_quiet_workers_are_not_well(operator: Client, line: Line) -> None:
+    line.pending()
+    _quiet(line.worker)
+    text = _text(operator)
+    assert "1 worker is live, but it is quiet, and 1 job waits. Resume it on Workers" in text
+    assert "within target" not in text
+    assert "default , where" not in text
+    assert "host.example 1 live (1 quiet), 0 of 1 busy" in text
+    page = operator.get("/").content.decode()
+    assert 'class="health is-dead"' in page
+    assert "its workers are quiet" in page
+    _quiet(Line().worker)
+    text = _text(operator)
+    assert "2 workers are live, but all of them are quiet, and 1 job waits. Resume them on" in text
+
+
+def test_quiet_workers_are_said_though_nothing_waits(operator: Client, line: Line) -> None:
+    _quiet(line.worker)
+    text = _text(operator)
+    assert "1 worker is live, but it is quiet: resume it on Workers . Nothing waits." in text
+    assert 'class="health is-warning"' in operator.get("/").content.decode()
+
+
+def test_a_quiet_worker_beside_another_is_well_and_said(operator: Client, line: Line) -> None:
+    line.pending()
+    _quiet(Line().worker)
+    text = _text(operator)
+    assert "2 workers are live, 1 of them quiet. 1 job waits, within target." in text
+    assert 'class="health is-fine"' in operator.get("/").content.decode()
+
+
+def test_a_queue_whose_workers_are_quiet_is_said_beside_one_that_is_served(
+    operator: Client, line: Line
+) -> None:
+    facts = {"host": "b", "pid": 8, "concurrency": 1, "version": "9.9"}
+    services.register_worker(mail := ObjectId(), ["mail"], supervisor=ObjectId(), **facts)
+    _quiet(mail)
+    line.pending(queue="mail")
+    line.pending(queue="other")
+    text = _text(operator)
+    assert "All workers that serve mail are quiet, and 1 job waits there: resume them on" in text
+    assert "No live worker serves other , where 1 job waits." in text
+    _quiet(line.worker)
+    text = _text(operator)
+    assert "2 workers are live, but all of them are quiet" in text
+    assert "that serve mail are quiet" not in text
+    assert "No live worker serves other , where 1 job waits." in text
+
+
 def test_a_paused_queue_is_said_with_its_reason(operator: Client, line: Line) -> None:
     line.pending()
     services.pause("default", actor="olga", reason="deploying")

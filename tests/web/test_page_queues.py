@@ -51,6 +51,24 @@ def test_a_queue_counts_the_workers_that_serve_it_and_not_all_of_their_host(
     assert api("viewer").get("queues/mail/backlog/").json()["workers"] == 1
 
 
+def test_a_queue_whose_workers_are_quiet_is_not_served(operator: Client, line: Line) -> None:
+    line.pending()
+    services.heartbeat([line.worker], [{"quiet": True}])
+    selectors.forget_stats()
+    page = text(operator.get("/queues/default/").content.decode())
+    assert "All workers that serve this queue are quiet, and 1 job waits. Resume them on" in page
+    assert "host.example 1 live (1 quiet), 0 of 1 busy" in page
+    assert "its workers are quiet" in page
+    page = text(operator.get("/queues/").content.decode())
+    assert "All workers that serve default are quiet, 1 waiting. Resume them on Workers" in page
+    assert "1 live (1 quiet)" in page
+    found = api("viewer").get("queues/default/backlog/").json()
+    assert (found["workers"], found["quiet_workers"]) == (1, 1)
+    services.heartbeat([line.worker], [{"quiet": False}])
+    page = text(operator.get("/queues/default/").content.decode())
+    assert "quiet" not in page
+
+
 def test_a_queue_shows_its_states_and_leads_to_its_oldest_job(operator: Client, line: Line) -> None:
     line.dead()
     oldest = line.pending()
