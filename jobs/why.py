@@ -171,7 +171,8 @@ def _ahead(job: Job, lane: Lane, servers: Sequence[Server]) -> list[Ahead]:
     """Return what is taken before the job by those of its workers who come to it soonest."""
     stats = selectors.stats()
     waiting = {each.lane: each.depth for each in stats.lanes if each.depth and not each.paused}
-    orders = {tuple(server.queues) for server in servers if lane.queue in server.queues}
+    taking = [server for server in servers if lane.queue in server.queues and not server.quiet]
+    orders = {tuple(server.queues) for server in taking}
     before = min((_before(lane, order, waiting) for order in orders), key=_total, default=[])
     if job.status != State.PENDING:
         return [*before, Ahead(lane, waiting.get(lane, 0))]
@@ -319,8 +320,9 @@ def _workers(facts: Facts) -> Iterator[Block]:
             "takes it fails it.",
             "Deploy workers that have it, or pause the queue until then.",
         )
-    if facts.status == State.PENDING and _all_busy(serving):
-        slots = sum(server.slots for server in serving)
+    taking = [server for server in serving if not server.quiet]
+    if facts.status == State.PENDING and _all_busy(taking):
+        slots = sum(server.slots for server in taking)
         yield Block("busy", f"All {slots} slots of the workers that serve it are busy.")
 
 

@@ -66,6 +66,12 @@ def test_the_next_one_of_busy_workers_waits_for_a_slot() -> None:
     assert why.estimate_seconds is None
 
 
+def test_a_free_slot_of_a_quiet_worker_is_none() -> None:
+    why = explain(replace(FACTS, servers=[BUSY, replace(FREE, quiet=True)]))
+    assert codes(why) == ["busy"]
+    assert "All 3 slots" in why.blocks[0].text
+
+
 @pytest.mark.parametrize(
     ("changed", "code", "said"),
     [
