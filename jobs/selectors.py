@@ -398,7 +398,7 @@ _snapshot = _Snapshot()
 
 
 def stats() -> Stats:
-    """Return the counts of jobs by state and by lane, at most a second old.
+    """Return the counts of jobs by state and by lane, at most a second old, if MongoDB is quick.
 
     They cost the same however many jobs there are: see `jobs.tallies`.
     """

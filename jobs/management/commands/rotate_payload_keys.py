@@ -10,8 +10,8 @@ from jobs.management.outage import outage
 
 class Command(BaseCommand):
     help = (
-        "Encrypt again what is stored in clear or under an older key of PAYLOAD_KEYS, or with none "
-        "decrypt nothing. It may run beside everything, and be repeated."
+        "Encrypt with the first key of PAYLOAD_KEYS what is stored in clear or under an older one. "
+        "It may run beside everything, and be repeated."
     )
 
     def handle(self, *args: Any, **options: Any) -> None:
