@@ -36,7 +36,8 @@ class Shared(Generic[T]):
             raise place.error
 
     def _write_group(self) -> None:
-        group, self._waiting[: self._most] = self._waiting[: self._most], []
+        group = self._waiting[: self._most]
+        del self._waiting[: len(group)]  # no more: somebody may have come in between
         error = None
         try:
             self._write([place.item for place in group])

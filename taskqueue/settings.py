@@ -4,8 +4,10 @@ import logging
 import os
 import re
 import secrets
+from contextlib import suppress
 from datetime import timedelta
 from pathlib import Path
+from tempfile import NamedTemporaryFile
 from urllib.parse import parse_qs, urlsplit
 
 from csp.constants import NONCE, NONE, SELF
@@ -97,14 +99,23 @@ def secret_key() -> str:
         return checked_key(key)
     path = DATA_DIR / "secret_key"
     try:
-        DATA_DIR.mkdir(parents=True, exist_ok=True)
-        with open(os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600), "w") as file:
-            file.write(secrets.token_urlsafe(50))
-    except FileExistsError:
-        pass
+        if not path.exists():
+            make_secret_key(path)
     except OSError as error:
         raise ImproperlyConfigured(f"Set SECRET_KEY: {path} cannot be written ({error}).") from None
-    return path.read_text()
+    if kept := path.read_text():
+        return kept
+    raise ImproperlyConfigured(f"{path} is empty. Delete it: the next start makes a new key.")
+
+
+def make_secret_key(path: Path) -> None:
+    """Write a new key there, all of it or none; who was a moment earlier is left alone."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with NamedTemporaryFile("w", dir=path.parent) as file:  # readable by its owner alone
+        file.write(secrets.token_urlsafe(50))
+        file.flush()
+        with suppress(FileExistsError):
+            os.link(file.name, path)
 
 
 def checked_key(key: str) -> str:

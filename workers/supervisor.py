@@ -27,7 +27,7 @@ log = structlog.get_logger(__name__)
 TICK_SECONDS = 0.25  # how exactly deadlines are kept
 RESTART_SECONDS = 1.0  # a process that dies at once is not started more often than that
 STEWARD_SECONDS = 8.0  # how long a steward may take over the last reports
-STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT)
+STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)  # the last: its terminal is closed
 PR_SET_PDEATHSIG = 1  # <linux/prctl.h>
 
 
@@ -81,11 +81,14 @@ class Supervisor:
         os.set_blocking(self._wake_write, False)
         signal.set_wakeup_fd(self._wake_write, warn_on_full_buffer=False)
         for number in STOP_SIGNALS:
-            signal.signal(number, self._count_stop)
+            if signal.getsignal(number) != signal.SIG_IGN:  # nohup
+                signal.signal(number, self._count_stop)
         signal.signal(signal.SIGCHLD, lambda *_: None)
 
-    def _count_stop(self, *_: Any) -> None:
-        self.stop_signals += 1
+    def _count_stop(self, number: int, *_: Any) -> None:
+        # A terminal that is closed says so twice, once by itself and once by its shell.
+        if number != signal.SIGHUP or not self.stop_signals:
+            self.stop_signals += 1
 
     def _sleep(self) -> None:
         if select.select([self._wake_read], [], [], TICK_SECONDS)[0]:
@@ -94,8 +97,7 @@ class Supervisor:
     # --- starting
 
     def _start(self, index: int | None) -> None:
-        sys.stdout.flush()
-        sys.stderr.flush()
+        _flush()
         supervisor = os.getpid()
         # Held back until the child has its own handlers: ours would swallow a SIGTERM there.
         signal.pthread_sigmask(signal.SIG_BLOCK, STOP_SIGNALS)
@@ -218,7 +220,8 @@ def _be_child(supervisor: int, role: Callable[[], None]) -> None:
     code = 1
     try:
         signal.set_wakeup_fd(-1)
-        signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches all; the supervisor decides
+        for number in (signal.SIGINT, signal.SIGHUP):  # they reach all; the supervisor decides
+            signal.signal(number, signal.SIG_IGN)
         signal.signal(signal.SIGTERM, signal.SIG_DFL)
         signal.signal(signal.SIGCHLD, signal.SIG_DFL)
         signal.pthread_sigmask(signal.SIG_UNBLOCK, STOP_SIGNALS)
@@ -228,9 +231,14 @@ def _be_child(supervisor: int, role: Callable[[], None]) -> None:
     except BaseException:
         traceback.print_exc()
     finally:
+        _flush()
+        os._exit(code)
+
+
+def _flush() -> None:
+    with suppress(OSError):  # their terminal is closed
         sys.stdout.flush()
         sys.stderr.flush()
-        os._exit(code)
 
 
 def _die_with(supervisor: int) -> None:

@@ -1,7 +1,10 @@
+import fcntl
 import os
+import pty
 import signal
 import subprocess
 import sys
+import termios
 import time
 from collections.abc import Iterator
 
@@ -51,6 +54,44 @@ def test_the_second_signal_stops_at_once(tree, until, document):
     running.wait()
     assert time.monotonic() - asked < 20
     assert document(slow)["status"] == "pending"
+
+
+def test_a_terminal_that_is_closed_stops_it_as_sigterm_does(environment, until, document):
+    slow = services.enqueue("sleep", {"seconds": 3})
+    ours, theirs = pty.openpty()
+    running = subprocess.Popen(
+        [sys.executable, "manage.py", "runworkers", "--processes", "1"],
+        cwd=ROOT,
+        env=environment,
+        stdin=theirs,
+        stdout=theirs,
+        stderr=theirs,
+        start_new_session=True,
+        preexec_fn=lambda: fcntl.ioctl(0, termios.TIOCSCTTY, 0),
+    )
+    os.close(theirs)
+    try:
+        until(lambda: document(slow)["status"] == "running")
+        os.close(ours)
+        assert running.wait(40) == 0
+    finally:
+        running.kill()
+    ended = document(slow)
+    assert (ended["status"], ended["crashes"]) == ("completed", 0)
+
+
+def test_nohup_keeps_it_alive(tree, until):
+    started = signal.signal(signal.SIGHUP, signal.SIG_IGN)  # as nohup hands it on
+    try:
+        running = tree("--processes", "1")
+    finally:
+        signal.signal(signal.SIGHUP, started)
+    until(lambda: "worker.started" in running.log)
+    running.signal_all(signal.SIGHUP)
+    id = services.enqueue("noop", {})
+    until(lambda: collection("jobs").find_one({"status": "completed"}))
+    assert str(collection("jobs").find_one()["_id"]) == id
+    assert "supervisor.stopping" not in running.log
 
 
 def test_burst_drains_and_exits(tree):

@@ -99,6 +99,26 @@ def test_a_target_that_is_none_stops_the_process_with_an_example(tmp_path: Path,
     assert "mail=300/high=5" in done.stderr
 
 
+def test_an_empty_secret_key_file_is_named_with_the_remedy(tmp_path: Path) -> None:
+    (tmp_path / "secret_key").write_text("")
+    said = python(tmp_path, "-c", "from django.conf import settings; settings.DEBUG").stderr
+    assert f"{tmp_path / 'secret_key'} is empty. Delete it" in said
+
+
+def test_starts_at_the_same_moment_agree_on_one_secret_key(tmp_path: Path) -> None:
+    code = "from django.conf import settings; print(settings.SECRET_KEY)"
+    env = {**os.environ, "DJANGO_SETTINGS_MODULE": "taskqueue.settings", "DATA_DIR": str(tmp_path)}
+    env.pop("SECRET_KEY", None)
+    starts = [
+        subprocess.Popen([sys.executable, "-c", code], env=env, stdout=subprocess.PIPE)
+        for _ in range(4)
+    ]
+    keys = {one.communicate()[0].strip() for one in starts}
+    assert len(keys) == 1
+    assert len(keys.pop()) > 50
+    assert [path.name for path in tmp_path.iterdir()] == ["secret_key"]
+
+
 def test_no_start_looks_for_map_libraries() -> None:
     code = "import django, sys; django.setup(); print(*sys.modules)"
     env = {**os.environ, "DJANGO_SETTINGS_MODULE": "taskqueue.settings"}
