@@ -80,7 +80,7 @@ class JobAdmin(ReadOnlyAdmin):
     list_filter = ["status"]  # by an index; a filter by type would have to collect all types first
     search_fields = ["type__exact"]
     search_help_text = "A job type, whole."
-    exclude = ["payload", "result"]  # the dashboard shows them, without their secrets
+    exclude = ["payload", "result"]  # the dashboard shows them masked, and audits who reveals them
     readonly_fields = ["dashboard"]
 
     def dashboard(self, job: Job) -> str:
@@ -88,7 +88,7 @@ class JobAdmin(ReadOnlyAdmin):
         return on_dashboard("Timeline, payload, requeue", reverse("job", args=[job.pk]))
 
     def get_exclude(self, request: HttpRequest, obj: Model | None = None) -> list[str]:
-        return [] if may(request.user, "view_payload") else ["payload", "result", "attempts"]
+        return self.exclude if may(request.user, "view_payload") else [*self.exclude, "attempts"]
 
 
 @admin.register(Worker)

@@ -4,8 +4,9 @@ import pytest
 from django.contrib.auth.models import User
 from django.test import Client
 from django.urls import reverse
+from pydantic import SecretStr
 
-from jobs import services, tokens
+from jobs import registry, services, tokens
 from jobs.models import ApiToken, Job
 from tests.web.actors import Api, dead, submitted, user
 
@@ -38,6 +39,22 @@ def test_a_job_is_shown_but_cannot_be_changed_or_deleted(client: Client) -> None
     assert client.post(address, {"status": "completed"}).status_code == 403
     assert client.post(reverse("admin:jobs_job_delete", args=[id])).status_code == 403
     assert Job.objects.get(pk=id).status == "dead"
+
+
+def test_no_secret_of_a_job_is_shown_to_anybody(
+    client: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(registry, "_types", dict(registry._types))
+
+    @registry.job(name="admin_login")
+    def run(password: SecretStr, note: str = "plain") -> None: ...
+
+    id = services.enqueue("admin_login", {"password": "hunter2-more"})
+    Job.objects.filter(pk=id).update(result={"token": "tok-123456"})
+    page = client.get(reverse("admin:jobs_job_change", args=[id])).content.decode()
+    assert "admin_login" in page
+    assert "hunter2" not in page
+    assert "tok-123456" not in page
 
 
 def test_the_list_filters_by_state_and_finds_a_type(client: Client) -> None:
