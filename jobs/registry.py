@@ -55,8 +55,14 @@ class Lane(NamedTuple):
     priority: str
 
 
-# A payload has no other fields than the signature's, and no number that JSON cannot say.
-SCHEMA_CONFIG = ConfigDict(extra="forbid", allow_inf_nan=False, ser_json_inf_nan="constants")
+# A payload has no other fields than the signature's, and no number that JSON cannot say. An error
+# quotes nothing of it: shortened, a secret is no longer found by `secrets.scrub`.
+SCHEMA_CONFIG = ConfigDict(
+    extra="forbid",
+    allow_inf_nan=False,
+    ser_json_inf_nan="constants",
+    hide_input_in_errors=True,
+)
 
 
 @dataclass(frozen=True, kw_only=True)

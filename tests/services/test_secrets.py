@@ -101,6 +101,34 @@ def test_a_secret_is_taken_out_of_the_error_and_the_traceback() -> None:
         assert MASK in text
 
 
+def test_of_a_payload_that_fits_no_longer_no_piece_is_in_an_error(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    @job(name="moved_on", max_attempts=1)
+    def before(to: str, login: Login, password: SecretStr) -> None: ...
+
+    id = services.enqueue(
+        "moved_on",
+        {
+            "to": "ann",
+            "login": {"name": "ann", "key": "key-of-ann-that-is-long"},
+            "password": "hunter2-and-some-more-that-makes-it-longer-than-fifty",
+        },
+    )
+    monkeypatch.delitem(registry._types, "moved_on")
+
+    @job(name="moved_on", max_attempts=1)
+    def after(to: str, login: dict[str, int], password: SecretStr, url: str) -> None: ...
+
+    document = run(id)
+    (attempt,) = document["attempts"]
+    assert attempt["error_type"] == "ValidationError"
+    assert "Field required" in document["error"]
+    for text in (document["error"], attempt["error"], attempt["traceback"]):
+        for piece in ("hunter2", "fifty", "key-of", "is-long", "input_value"):
+            assert piece not in text
+
+
 def test_two_secrets_are_two_requests_and_neither_is_in_the_idempotency_record() -> None:
     for given in (SECRET, SecretStr(SECRET)):
         services.enqueue("secretive", {"pin": given}, key=f"k-{type(given).__name__}")
