@@ -29,9 +29,11 @@ from pydantic import (
     Secret,
     SecretBytes,
     SecretStr,
+    TypeAdapter,
     ValidationError,
     create_model,
 )
+from pydantic.json_schema import GenerateJsonSchema
 from pydantic_core import to_jsonable_python
 
 from jobs import context
@@ -63,6 +65,26 @@ SCHEMA_CONFIG = ConfigDict(
     ser_json_inf_nan="constants",
     hide_input_in_errors=True,
 )
+
+_SECRET: Any = TypeAdapter(Secret[int]).core_schema
+
+
+class _Described(GenerateJsonSchema):
+    """Says of `Secret[...]` that it is secret, as pydantic does of `SecretStr` alone."""
+
+    def json_or_python_schema(self, schema: Any) -> dict[str, Any]:
+        found = super().json_or_python_schema(schema)
+        written_by = schema.get("serialization", {}).get("function")
+        secret = written_by is _SECRET["serialization"]["function"]
+        return {**found, "writeOnly": True} if secret else found
+
+
+class _Payload(BaseModel):
+    model_config = SCHEMA_CONFIG
+
+    @classmethod
+    def model_json_schema(cls, *args: Any, **options: Any) -> dict[str, Any]:
+        return super().model_json_schema(*args, **{"schema_generator": _Described, **options})
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -292,7 +314,7 @@ def _schema_of(function: Callable[..., Any]) -> type[BaseModel]:
             )
         default = ... if parameter.default is parameter.empty else parameter.default
         fields[parameter.name] = (hints.get(parameter.name, Any), default)
-    return create_model(f"{function.__name__}_payload", __config__=SCHEMA_CONFIG, **fields)
+    return create_model(f"{function.__name__}_payload", __base__=_Payload, **fields)
 
 
 @cache

@@ -7,7 +7,7 @@ from bson import ObjectId
 from cryptography.fernet import Fernet
 from django.conf import LazySettings
 from django.core.management import CommandError, call_command
-from pydantic import BaseModel, SecretStr
+from pydantic import BaseModel, Secret, SecretStr
 
 from jobs import checks, job, registry, repository, requests, secrets, selectors, services
 from jobs.clients import collection
@@ -140,6 +140,19 @@ def test_two_secrets_are_two_requests_and_neither_is_in_the_idempotency_record()
 def test_the_schema_says_that_it_is_a_password() -> None:
     schema = registry._types["secretive"].schema.model_json_schema()["properties"]["pin"]
     assert (schema["format"], schema["writeOnly"]) == ("password", True)
+
+
+def test_what_is_typed_secret_otherwise_reaches_the_function_too() -> None:
+    @job(name="numbered")
+    def numbered(pin: Secret[int], many: list[Secret[dict[str, int]]]) -> None:
+        seen.append((pin, *many))
+
+    id = services.enqueue("numbered", {"pin": 123456, "many": [{"a": 7}]})
+    assert run(id)["status"] == "completed"
+    assert [one.get_secret_value() for one in seen[0]] == [123456, {"a": 7}]
+    assert selectors.job(id).payload == {"pin": MASK, "many": [MASK]}
+    schema = numbered.schema.model_json_schema()["properties"]
+    assert schema["pin"] == {"title": "Pin", "type": "integer", "writeOnly": True}
 
 
 def test_with_keys_nothing_is_stored_in_clear(settings: LazySettings) -> None:
