@@ -11,13 +11,12 @@ from django import forms
 from django.contrib.auth.models import User
 from django.core.exceptions import ValidationError
 
-from jobs import idempotency, secrets
+from jobs import idempotency, registry, secrets
 from jobs.errors import InvalidRequest
-from jobs.registry import PRIORITIES, JobType
+from jobs.registry import PRIORITIES, JobType, Schema
 from jobs.requests import MAX_ATTEMPTS, Request
 from jobs.roles import ROLES, Role, may_give
 
-Schema = Mapping[str, Any]
 LEFT_OUT = object()  # a parameter that was not filled in: its default applies
 PAYLOAD = "payload"
 PREFIX = f"{PAYLOAD}."  # as in the fields of `InvalidRequest`
@@ -56,7 +55,7 @@ class Parameter(forms.Field):
 
 def parameter(name: str, part: Schema, definitions: Schema, *, required: bool) -> Parameter:
     """Return the field for one property of a JSON schema."""
-    shape, nullable = _shape(part, definitions)
+    shape, nullable = registry.shape(part, definitions)
     read, widget = _kind(shape, nullable)
     multiple_lines = isinstance(widget, forms.Textarea)
     bounds = {html: shape[key] for key, html in BOUNDS.items() if key in shape}
@@ -64,7 +63,7 @@ def parameter(name: str, part: Schema, definitions: Schema, *, required: bool) -
     if required and not nullable and not isinstance(widget, forms.CheckboxInput):
         widget.attrs["required"] = True
     if isinstance(widget, Unechoed):
-        widget.holds_secrets = "writeOnly" in json.dumps([part, definitions])
+        widget.holds_secrets = secrets.holds_secrets(part, definitions)
     if multiple_lines:
         widget.attrs["rows"] = 4 if shape.get("type") in ("array", "object") else 1
     return Parameter(
@@ -74,23 +73,6 @@ def parameter(name: str, part: Schema, definitions: Schema, *, required: bool) -
         initial=_initial(shape.get("default"), shape),
         widget=widget,
     )
-
-
-def _shape(part: Schema, definitions: Schema) -> tuple[Schema, bool]:
-    """Follow references, and see through "this or null"."""
-    part = _followed(part, definitions)
-    options = [_followed(option, definitions) for option in part.get("anyOf", ())]
-    kept = [option for option in options if option.get("type") != "null"]
-    if len(kept) == 1:
-        part = {**part, **kept[0]}
-    return part, len(kept) < len(options)
-
-
-def _followed(part: Schema, definitions: Schema) -> Schema:
-    while "$ref" in part:
-        target = definitions.get(str(part["$ref"]).rpartition("/")[2], {})
-        part = {**target, **{key: value for key, value in part.items() if key != "$ref"}}
-    return part
 
 
 def _kind(shape: Schema, nullable: bool) -> tuple[Callable[[Any], Any], forms.Widget]:
@@ -280,7 +262,7 @@ class JobForm(forms.Form):
                 made.initial = None
                 made.help_text = f"{made.help_text} {RETYPE}".strip()
             elif name in filled:
-                made.initial = _initial(filled[name], _shape(part, definitions)[0])
+                made.initial = _initial(filled[name], registry.shape(part, definitions)[0])
                 _reveal(made.widget, revealed=self.filling.revealed and not self.is_bound)
             yield PREFIX + name, made
 
@@ -288,7 +270,7 @@ class JobForm(forms.Form):
         """Return one field for the whole payload, as JSON."""
         attrs = {"class": "mono", "rows": 12, "spellcheck": "false"}
         box = Parameter(_json, label="Payload", widget=Unechoed(attrs=attrs))
-        box.widget.holds_secrets = "writeOnly" in json.dumps(schema)
+        box.widget.holds_secrets = secrets.holds_secrets(schema, schema)
         properties = schema.get("properties", {})
         whole = self.filling.payload or {
             name: part.get("default", EMPTY.get(part.get("type", "")))

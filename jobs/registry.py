@@ -42,6 +42,7 @@ from jobs.errors import DefinitionError, FieldError, InvalidRequest
 
 P = ParamSpec("P")
 R = TypeVar("R")
+Schema = Mapping[str, Any]  # a JSON schema, or a part of one
 Priority = Literal["high", "medium", "low"]
 PRIORITIES: tuple[Priority, ...] = get_args(Priority)  # strict order: the first is taken first
 POSITIONAL = (Parameter.POSITIONAL_ONLY, Parameter.POSITIONAL_OR_KEYWORD)
@@ -320,6 +321,23 @@ def _schema_of(function: Callable[..., Any]) -> type[BaseModel]:
 @cache
 def _has_secrets(schema: type[BaseModel]) -> bool:
     return '"writeOnly": true' in json.dumps(schema.model_json_schema())
+
+
+def shape(part: Schema, definitions: Schema) -> tuple[Schema, bool]:
+    """Follow references in a part of a schema, and see through "this or null"."""
+    part = _followed(part, definitions)
+    options = [_followed(option, definitions) for option in part.get("anyOf", ())]
+    kept = [option for option in options if option.get("type") != "null"]
+    if len(kept) == 1:
+        part = {**part, **kept[0]}
+    return part, len(kept) < len(options)
+
+
+def _followed(part: Schema, definitions: Schema) -> Schema:
+    while "$ref" in part:
+        target = definitions.get(str(part["$ref"]).rpartition("/")[2], {})
+        part = {**target, **{key: value for key, value in part.items() if key != "$ref"}}
+    return part
 
 
 def _revealed(value: Any, plain: Any) -> Any:

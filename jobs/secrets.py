@@ -15,9 +15,12 @@ from django.conf import settings
 from pydantic import BaseModel
 
 from jobs import registry
+from jobs.registry import Schema
 
 MASK = "••••••"
 LEAST = 6  # characters; a shorter value is looked for in no text, since it would be found anywhere
+SECRET: Schema = {"writeOnly": True}  # what a JSON schema says of a secret
+NOTHING: tuple[Any, ...] = (None, "", [], {})  # no secret, wherever it stands
 SEALED = "~sealed"  # the one key of what is stored encrypted: no parameter can be called so
 
 
@@ -42,6 +45,49 @@ def mask(job_type: str, payload: Any) -> Any:
     """Return a payload as people may see it. Of a type that is unknown here, no text is shown."""
     known = registry.get(job_type)
     return _masked(payload, known.masked(payload) if known else None)
+
+
+def mask_given(job_type: str, payload: Any) -> Any:
+    """Return a payload as who gave it may see it again, without its secrets; it may be invalid.
+
+    `mask` would hide in it too what the signature refuses, or takes and writes otherwise.
+    """
+    known = registry.get(job_type)
+    if known is None:
+        return mask(job_type, payload)
+    schema = known.schema.model_json_schema()
+    return mask_described(payload, schema, schema.get("$defs", {}))
+
+
+def mask_described(value: Any, part: Schema, definitions: Schema) -> Any:
+    """Mask what has a secret name, and what this part of a JSON schema says is secret.
+
+    Where there may be a secret in the part, what it does not describe is masked too.
+    """
+    part, _ = registry.shape(part, definitions)
+    if part.get("writeOnly"):
+        return value if value in NOTHING else MASK
+    otherwise = SECRET if holds_secrets(part, definitions) else {}
+    if isinstance(value, dict):
+        fields, others = part.get("properties", {}), part.get("additionalProperties")
+        others = others if isinstance(others, dict) else otherwise
+        return {
+            name: mask_described(
+                each, SECRET if is_named_so(str(name)) else fields.get(name, others), definitions
+            )
+            for name, each in value.items()
+        }
+    if isinstance(value, list):
+        first, others = part.get("prefixItems", []), part.get("items")
+        others = others if isinstance(others, dict) else otherwise
+        parts = [*first, *[others] * len(value)]
+        return [mask_described(each, parts[n], definitions) for n, each in enumerate(value)]
+    return MASK if otherwise and value not in NOTHING else value
+
+
+def holds_secrets(part: Schema, definitions: Schema) -> bool:
+    """Return whether a part of a JSON schema says of anything in it that it is secret."""
+    return "writeOnly" in json.dumps([part, "$ref" in json.dumps(part) and definitions])
 
 
 def unmasked(payload: Any, original: Any) -> Any:
@@ -94,11 +140,10 @@ def types_that_show(path: str) -> list[str]:
 def _shown_fields(schema: type[BaseModel]) -> frozenset[str]:
     """Return the fields in whose description no secret occurs, however deep."""
     described = schema.model_json_schema()
-    inner = described.get("$defs")
     return frozenset(
         name
         for name, part in described.get("properties", {}).items()
-        if "writeOnly" not in json.dumps([part, "$ref" in json.dumps(part) and inner])
+        if not holds_secrets(part, described.get("$defs", {}))
     )
 
 

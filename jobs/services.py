@@ -121,7 +121,6 @@ def accept(
     scope: str = "",
     within: frozenset[str] | None = None,
     copied_from: ObjectId | None = None,
-    digest: str = "",
 ) -> Accepted:
     """Accept all of these jobs or none.
 
@@ -132,8 +131,8 @@ def accept(
     A `key` makes it safe to ask again: for 24 hours, the same requests under the same key get the
     same ids and nothing is stored; others raise `IdempotencyConflict`. `scope` is whose key it is.
     `within` are the queues that the caller may use (`None`: all), or else `OutOfScope` is raised.
-    `copied_from` is the job that was edited and is requeued as this one. `digest` tells a request
-    apart from others under its key; empty: all that it asks for does.
+    `copied_from` is the job that was edited and is requeued as this one: its secrets, which the
+    caller need not know, do not tell it apart from other requests under its key.
     """
     if not requests:
         return Accepted([])
@@ -151,7 +150,7 @@ def accept(
         _check_scope([document["queue"] for document in documents], within)
     ids = [document["_id"] for document in documents]
     named = (
-        idempotency.accepted_request(key, scope, digest or idempotency.digest(requests), ids, now)
+        idempotency.accepted_request(key, scope, _digest(requests, copied_from), ids, now)
         if key is not None
         else None
     )
@@ -164,6 +163,17 @@ def accept(
         return Accepted([str(id) for id in earlier["ids"]], replayed=True)
     lanes.push(_hint(document) for document in documents if document["status"] == State.PENDING)
     return Accepted([str(id) for id in ids])
+
+
+def _digest(requests: Sequence[Request], copied_from: ObjectId | None) -> str:
+    if copied_from is None:
+        return idempotency.digest(requests)
+    # Without their secrets: by their digest somebody could find out whether a guess is right.
+    shown = [
+        replace(request, payload=secrets.mask_given(request.type, dict(request.payload)))
+        for request in requests
+    ]
+    return idempotency.digest(shown, copied_from=copied_from)
 
 
 def _check_scope(queues: Sequence[str], within: frozenset[str]) -> None:
@@ -366,16 +376,7 @@ def resubmit(
     again = key is not None and repository.was_accepted(idempotency.name(key, actor))
     if not again and repository.status(original) not in ENDED:
         raise _refusal(id, "edited and requeued", ENDED)
-    # Without its secrets: by their digest somebody could find out whether a guess is right.
-    shown = replace(request, payload=secrets.mask(request.type, dict(request.payload)))
-    accepted = accept(
-        [request],
-        key=key,
-        scope=actor,
-        within=within,
-        copied_from=original,
-        digest=idempotency.digest([shown], copied_from=original),
-    )
+    accepted = accept([request], key=key, scope=actor, within=within, copied_from=original)
     (new,) = accepted.ids
     if repository.copy_of(original) == ObjectId(new):
         return accepted  # all of it was done the first time

@@ -26,7 +26,7 @@ class Snippet:
 def submission(
     job_type: JobType[..., Any], request: Request, key: str | None, url: str
 ) -> list[Snippet]:
-    """Return how to submit this job to the site at `url`; secrets are masked."""
+    """Return how to submit this valid job to the site at `url`; secrets are masked."""
     payload = secrets.mask(job_type.name, dict(request.payload))
     chosen = {name: getattr(request, name) for name in OPTIONS if getattr(request, name)}
     if request.tags:

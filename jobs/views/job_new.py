@@ -88,7 +88,7 @@ def _draft(
         return Draft(form, code=_code(request, form))
     # The other way to write the same: what was typed is carried over.
     options = {name: request.POST.get(name, "") for name in form.fields}
-    other = Filling(secrets.mask(job_type.name, dict(form.request().payload)), options)
+    other = Filling(secrets.mask_given(job_type.name, dict(form.request().payload)), options)
     return Draft(_form(job_type, None, show == "json", other))
 
 
@@ -119,7 +119,7 @@ def _code(request: Request, form: JobForm) -> list[snippets.Snippet]:
     """Return what the form would do, as code; its faults are shown at their fields."""
     asked = form.request()
     try:
-        form.job_type.validate(asked.payload)
+        asked.payload = form.job_type.validate(asked.payload)
     except InvalidRequest as refusal:
         form.show(refusal)
         return []

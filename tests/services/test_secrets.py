@@ -92,6 +92,54 @@ def test_of_an_unknown_type_no_text_is_shown() -> None:
     assert masked == {"a": MASK, "n": 3, "deep": [{"b": MASK}], "none": None}
 
 
+@pytest.mark.parametrize("fail", [True, "not a truth"], ids=["valid", "invalid"])
+def test_of_what_was_typed_only_secrets_are_masked(fail: Any) -> None:
+    masked = secrets.mask_given(
+        "secretive", {**PAYLOAD, "fail": fail, "note": "http://Example.org"}
+    )
+    assert masked == {
+        "pin": MASK,
+        "login": {"name": "ann", "key": MASK},
+        "many": [MASK, MASK],
+        "headers": {"Authorization": MASK, "Accept": "text/html"},
+        "note": "http://Example.org",
+        "fail": fail,
+    }
+    assert secrets.mask_given("secretive", masked) == masked
+
+
+def test_what_was_typed_in_another_shape_than_a_secret_has_is_masked_whole() -> None:
+    typed = {"pin": [SECRET], "login": [{"n": SECRET}], "many": {"a": SECRET}, "pni": SECRET}
+    masked = {"pin": MASK, "login": [MASK], "many": {"a": MASK}, "pni": MASK}
+    assert secrets.mask_given("secretive", typed) == masked
+    empty = {"pin": "", "login": None, "many": [], "headers": {"token": ""}}
+    assert secrets.mask_given("secretive", empty) == empty
+    assert secrets.mask_given("gone", {"a": "text"}) == {"a": MASK}
+
+
+def test_of_a_choice_with_a_secret_in_it_all_is_masked() -> None:
+    @job(name="choosing")
+    def choosing(
+        key: Login | SecretStr | int,
+        pair: tuple[str, SecretStr],
+        named: dict[str, Login],
+        pin: Secret[int],
+    ) -> None: ...
+
+    typed = {
+        "key": {"name": "ann", "key": SECRET},
+        "pair": ["ann", SECRET, SECRET],
+        "named": {"a": {"name": "ann", "key": SECRET}},
+        "pin": 123456,
+    }
+    assert secrets.mask_given("choosing", typed) == {
+        "key": {"name": MASK, "key": MASK},
+        "pair": ["ann", MASK, MASK],
+        "named": {"a": {"name": "ann", "key": MASK}},
+        "pin": MASK,
+    }
+
+
 def test_a_secret_is_taken_out_of_the_error_and_the_traceback() -> None:
     document = run(services.enqueue("secretive", {"pin": SECRET, "fail": True}))
     assert document["status"] == "dead"

@@ -101,6 +101,15 @@ def test_a_secret_cannot_be_guessed_by_its_key_and_a_mask_that_comes_back_is_no_
     assert selectors.job(id, reveal=True).payload == {"user": "bob", "password": "hunter2"}
 
 
+def test_one_key_is_not_for_two_recipients_that_pydantic_writes_otherwise() -> None:
+    caller, id, again = api(), dead(), {"HTTP_IDEMPOTENCY_KEY": "k"}
+    first, other = ({"payload": {**MAIL, "to": f"{name}@Example.org"}} for name in ("ann", "bob"))
+    new = caller.post(f"jobs/{id}/resubmit/", first, **again).json()["id"]
+    assert caller.post(f"jobs/{id}/resubmit/", first, **again).json()["id"] == new
+    answer = problem(caller.post(f"jobs/{id}/resubmit/", other, **again), 409)
+    assert answer["code"] == "idempotency_conflict"
+
+
 def test_what_has_not_ended_and_what_is_wrong_is_refused_and_nothing_is_stored() -> None:
     caller, id, waiting = api(), dead(), submitted()
     assert problem(caller.post(f"jobs/{waiting}/resubmit/"), 409)["code"] == "illegal_move"
