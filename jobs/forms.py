@@ -14,7 +14,7 @@ from django.core.exceptions import ValidationError
 from jobs import idempotency, registry, secrets
 from jobs.errors import InvalidRequest
 from jobs.registry import PRIORITIES, JobType, Schema
-from jobs.requests import MAX_ATTEMPTS, Request
+from jobs.requests import MAX_ATTEMPTS, Request, form_fault
 from jobs.roles import ROLES, Role, may_give
 
 LEFT_OUT = object()  # a parameter that was not filled in: its default applies
@@ -305,12 +305,16 @@ class JobForm(forms.Form):
             self.add_error("run_at", "Use a date and a time, as 2026-11-24T12:00.")
         for name in self.fields:
             if name.startswith(PAYLOAD) and name in data:
-                self._refuse_mask(name, data[name])
+                self._refuse(name, data[name])
         if self.raw and not isinstance(data.get("payload", {}), dict):
             self.add_error("payload", "Use a JSON object: it begins with { and ends with }.")
         return data
 
-    def _refuse_mask(self, name: str, value: Any) -> None:
+    def _refuse(self, name: str, value: Any) -> None:
+        """Refuse a mask, and what is too deep to look for one."""
+        if fault := form_fault(value):
+            self.add_error(name, fault)
+            return
         left_out = value in ("", None, LEFT_OUT) and self.filling.hides(name.removeprefix(PREFIX))
         masked = value is not LEFT_OUT and secrets.MASK in json.dumps(value, ensure_ascii=False)
         if left_out or masked:

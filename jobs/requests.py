@@ -171,7 +171,7 @@ _as_json = json.JSONEncoder(allow_nan=False).encode
 
 def storable_size(value: Any) -> int:
     """Return how many bytes a JSON value takes in MongoDB; `ValueError` if it cannot be kept."""
-    if not _is_plain(value) and (fault := _form_fault(value)):
+    if not _is_plain(value) and (fault := form_fault(value)):
         raise ValueError(fault)
     return _encoded_size(value)
 
@@ -185,7 +185,7 @@ def _encoded_size(value: Any) -> int:
         raise ValueError(f"MongoDB cannot store it: {error}.") from None
 
 
-def _form_fault(value: Any) -> str:
+def form_fault(value: Any) -> str:
     """Return what is wrong with the objects in a value; names like `$a` and `a.b` are data."""
     level, names = [value], 0
     for _ in range(MAX_DEPTH + 1):

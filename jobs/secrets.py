@@ -95,10 +95,12 @@ def unmasked(payload: Any, original: Any) -> Any:
     if payload == MASK:
         return original
     if isinstance(payload, dict) and isinstance(original, dict):
-        return {name: unmasked(each, original.get(name, each)) for name, each in payload.items()}
+        return {
+            name: unmasked(each, original[name]) if name in original else each
+            for name, each in payload.items()
+        }
     if isinstance(payload, list) and isinstance(original, list):
-        kept = [*original, *payload[len(original) :]]
-        return [unmasked(each, kept[place]) for place, each in enumerate(payload)]
+        return [*map(unmasked, payload, original), *payload[len(original) :]]
     return payload
 
 

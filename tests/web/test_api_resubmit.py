@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Iterator
+from typing import Any
 from unittest.mock import Mock
 
 import pytest
@@ -108,6 +109,22 @@ def test_one_key_is_not_for_two_recipients_that_pydantic_writes_otherwise() -> N
     assert caller.post(f"jobs/{id}/resubmit/", first, **again).json()["id"] == new
     answer = problem(caller.post(f"jobs/{id}/resubmit/", other, **again), 409)
     assert answer["code"] == "idempotency_conflict"
+
+
+@pytest.mark.parametrize("levels", [40, 300, 480])
+def test_what_is_nested_too_deep_is_refused_as_it_is_in_a_new_job(levels: int) -> None:
+    @registry.job(name="resubmitted_any")
+    def run(value: Any = None) -> None: ...
+
+    caller, deep = api(), json.loads("[" * levels + "]" * levels)
+    id = services.enqueue("resubmitted_any", {})
+    services.cancel(id, actor="ada")
+    for payload in ({"value": deep}, {"new": deep}):
+        new = caller.post("jobs/", {"type": "resubmitted_any", "payload": payload})
+        for key in ({}, {"HTTP_IDEMPOTENCY_KEY": "k"}):
+            answer = caller.post(f"jobs/{id}/resubmit/", {"payload": payload}, **key)
+            assert fields(answer) == fields(new)
+    registry._types.pop("resubmitted_any")
 
 
 def test_what_has_not_ended_and_what_is_wrong_is_refused_and_nothing_is_stored() -> None:

@@ -82,3 +82,18 @@ def test_secrets_are_not_carried_over(operator: Client, n: str) -> None:
     code = operator.post("/jobs/new/?show=code", sent, **FRAGMENT).content.decode()
     assert "hunter2" not in code
     assert Job.objects.count() == 0
+
+
+@pytest.mark.parametrize("show", ["", "json", "fields", "code"])
+@pytest.mark.parametrize("levels", [40, 300, 480, 900])
+def test_what_is_nested_too_deep_is_a_fault_of_its_field(
+    operator: Client, show: str, levels: int
+) -> None:
+    deep = "[" * levels + "]" * levels
+    fields = {"type": NAME, "payload.n": "7", "payload.conf": f'{{"a": {deep}}}'}
+    raw = {"type": NAME, "raw": "1", "payload": f'{{"n": 7, "new": {deep}}}'}
+    for sent, name in ((fields, "payload.conf"), (raw, "payload")):
+        answer = operator.post(f"/jobs/new/?show={show}", sent)
+        assert answer.status_code == 400
+        assert list(answer.context["form"].errors) == [name]
+    assert Job.objects.count() == 0
