@@ -1,9 +1,11 @@
 """The form that submits a job, whose fields are those of the job type's signature; and others."""
 
 import json
+import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, tzinfo
+from itertools import chain
 from typing import Any
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
@@ -18,6 +20,9 @@ from jobs.requests import MAX_ATTEMPTS, Request, form_fault
 from jobs.roles import ROLES, Role, may_give
 
 LEFT_OUT = object()  # a parameter that was not filled in: its default applies
+UNREADABLE = object()  # what is no JSON
+# What looks like a name in what is no JSON: quoted, or bare at the start of a line or an entry.
+NAMES = re.compile(r"""["']([^"'\n]*)["']\s*:|(?:^|[{,\n"'])[ \t]*([\w.-]+)[ \t]*:""")
 PAYLOAD = "payload"
 PREFIX = f"{PAYLOAD}."  # as in the fields of `InvalidRequest`
 KEY_FIELD = {idempotency.FIELD: "idempotency_key"}
@@ -30,16 +35,30 @@ BOUNDS = {"minimum": "min", "maximum": "max", "minLength": "minlength", "maxLeng
 
 
 class Unechoed(forms.Textarea):
-    """A box that comes back empty after an error, if there is a secret in it."""
+    """A box of JSON that comes back empty after an error, if there is a secret in it."""
 
-    holds_secrets = False
+    part: Schema = {}  # what is written in it
+    definitions: Schema = {}
     reveals = False  # it was filled for somebody who may see secrets
 
+    def hides(self, text: str | None) -> bool:
+        """Return whether this text is not shown; of what is no JSON, its names must tell."""
+        if not text or self.reveals:
+            return False
+        try:
+            value = _json(text)
+        except ValidationError:
+            value = UNREADABLE
+        if value is UNREADABLE or form_fault(value):
+            names = chain.from_iterable(NAMES.findall(text))
+            return secrets.holds_secrets(self.part, self.definitions) or any(
+                map(secrets.is_named_so, names)
+            )
+        shown = secrets.mask_described(value, self.part, self.definitions)
+        return bool(shown != value)
+
     def format_value(self, value: Any) -> str | None:
-        if value and not self.reveals and (self.holds_secrets or secrets.is_named_so(str(value))):
-            return ""
-        shown: str | None = super().format_value(value)
-        return shown
+        return "" if self.hides(value) else super().format_value(value)
 
 
 class Parameter(forms.Field):
@@ -63,7 +82,7 @@ def parameter(name: str, part: Schema, definitions: Schema, *, required: bool) -
     if required and not nullable and not isinstance(widget, forms.CheckboxInput):
         widget.attrs["required"] = True
     if isinstance(widget, Unechoed):
-        widget.holds_secrets = secrets.holds_secrets(part, definitions)
+        widget.part, widget.definitions = part, definitions
     if multiple_lines:
         widget.attrs["rows"] = 4 if shape.get("type") in ("array", "object") else 1
     return Parameter(
@@ -256,7 +275,8 @@ class JobForm(forms.Form):
         definitions, filled = schema.get("$defs", {}), self.filling.payload
         for name, part in schema.get("properties", {}).items():
             required = name in schema.get("required", ())
-            shown = {**part, "format": "password"} if secrets.is_named_so(name) else part
+            hidden = {"format": "password", **secrets.SECRET}
+            shown = {**part, **hidden} if secrets.is_named_so(name) else part
             made = parameter(name, shown, definitions, required=required)
             if self.filling.hides(name):
                 made.initial = None
@@ -270,7 +290,7 @@ class JobForm(forms.Form):
         """Return one field for the whole payload, as JSON."""
         attrs = {"class": "mono", "rows": 12, "spellcheck": "false"}
         box = Parameter(_json, label="Payload", widget=Unechoed(attrs=attrs))
-        box.widget.holds_secrets = secrets.holds_secrets(schema, schema)
+        box.widget.part, box.widget.definitions = schema, schema.get("$defs", {})
         properties = schema.get("properties", {})
         whole = self.filling.payload or {
             name: part.get("default", EMPTY.get(part.get("type", "")))
@@ -320,6 +340,13 @@ class JobForm(forms.Form):
         if left_out or masked:
             self.add_error(name, RETYPE)
 
+    def ask_again(self) -> None:
+        """Say at each parameter that had a value and is shown empty that it must be typed anew."""
+        for name in self.fields if self.is_bound else ():
+            said = RETYPE in self.errors.get(name, ())
+            if name.startswith(PAYLOAD) and _hides(self[name]) and not said:
+                self.add_error(name, RETYPE)
+
     def request(self) -> Request:
         """Return what was asked for."""
         filled = {name: value for name, value in self.cleaned_data.items() if value is not LEFT_OUT}
@@ -359,6 +386,14 @@ def _reveal(widget: forms.Widget, *, revealed: bool) -> None:
         widget.reveals = revealed
     elif isinstance(widget, forms.PasswordInput):
         widget.render_value = revealed
+
+
+def _hides(field: forms.BoundField) -> bool:
+    """Return whether a field shows nothing of a value that it has."""
+    widget, value = field.field.widget, field.value()
+    if isinstance(widget, forms.PasswordInput):
+        return bool(value) and not widget.render_value
+    return isinstance(widget, Unechoed) and widget.hides(value)
 
 
 def _time(text: str, zone: str) -> datetime | None:

@@ -146,6 +146,11 @@ def _submitted(request: Request, draft: Draft, original: str = "") -> str | None
 def _shown(request: Request, name: str, draft: Draft, original: Job | None) -> HttpResponse:
     # Names, never the types themselves: a template calls what can be called, here the job.
     form = draft.form
+    status = 400 if form.errors else 200
+    part = "code" if request.GET.get("show") == "code" else "fields"
+    is_part = request.htmx and not request.htmx.history_restore_request
+    if part == "fields" or not is_part:
+        form.ask_again()
     context = {
         "form": form,
         "type": form.job_type.name,
@@ -156,7 +161,6 @@ def _shown(request: Request, name: str, draft: Draft, original: Job | None) -> H
         "edits": name == "job_edit",
         "has_ended": original is not None and original.status in ENDED,
     }
-    if request.htmx and not request.htmx.history_restore_request:
-        part = "code" if request.GET.get("show") == "code" else "fields"
+    if is_part:
         return render(request, f"parts/{part}.html", context)
-    return shell(request, name, context, status=400 if form.errors else 200)
+    return shell(request, name, context, status=status)

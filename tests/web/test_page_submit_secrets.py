@@ -8,6 +8,7 @@ from django.test import Client
 from pydantic import BaseModel, SecretStr
 
 from jobs import registry
+from jobs.forms import RETYPE
 from jobs.models import Job
 from jobs.secrets import MASK
 from tests.web.conftest import FRAGMENT
@@ -97,3 +98,102 @@ def test_what_is_nested_too_deep_is_a_fault_of_its_field(
         assert answer.status_code == 400
         assert list(answer.context["form"].errors) == [name]
     assert Job.objects.count() == 0
+
+
+FAULTY = {
+    "type": NAME,
+    "payload.n": "x",
+    "payload.password": "hunter2",
+    "payload.conf": '{"api_key": "hunter2"}',
+    "payload.login": '{"user": "ann", "pin": "hunter2"}',
+    "payload.note": "a token",
+}
+
+
+def test_a_secret_that_comes_back_empty_is_asked_for_again(operator: Client) -> None:
+    answer = operator.post("/jobs/new/", FAULTY)
+    assert answer.status_code == 400
+    assert "hunter2" not in answer.content.decode()
+    errors = answer.context["form"].errors
+    lost = {"payload.password", "payload.conf", "payload.login"}
+    assert set(errors) == {"payload.n", *lost}
+    assert all(errors[name] == [RETYPE] for name in lost)
+    assert answer.content.decode().count(RETYPE) == 3
+
+
+def test_what_has_no_secret_in_it_comes_back_as_it_was(operator: Client) -> None:
+    kept = {
+        "payload.password": "",
+        "payload.conf": '{"note": "a token", "url": "http://x"}',
+        "payload.login": '{"user": "ann", "pin": ""}',
+    }
+    answer = operator.post("/jobs/new/", {**FAULTY, **kept})
+    assert set(answer.context["form"].errors) == {"payload.n"}
+    page = answer.content.decode()
+    for shown in ("a token&quot;, &quot;url", "&quot;ann&quot;, &quot;pin&quot;: &quot;&quot;"):
+        assert shown in page
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        '{"api_key": "hunter2"',
+        "{'password': 'hunter2'}",
+        '{"to": "ann, "password": "hunter2"}',
+        '{"a": 1,\n token: "hunter2"}',
+        '{"my password" : "hunter2",}',
+    ],
+)
+def test_what_is_no_json_comes_back_empty_if_a_name_in_it_is_secret(
+    operator: Client, text: str
+) -> None:
+    fields = {**FAULTY, "payload.n": "7", "payload.conf": text}
+    raw = {"type": "send_email", "raw": "1", "payload": text}
+    for sent, name in ((fields, "payload.conf"), (raw, "payload")):
+        answer = operator.post("/jobs/new/", sent)
+        assert "hunter2" not in answer.content.decode()
+        fault, said = answer.context["form"].errors[name]
+        assert fault.startswith("This is not JSON")
+        assert said == RETYPE
+
+
+def test_a_slip_in_json_loses_nothing_that_is_no_secret(operator: Client) -> None:
+    text = '{"to": "ann@example.org", "subject": "Your token: here", "body": "the password"'
+    answer = operator.post("/jobs/new/", {"type": "send_email", "raw": "1", "payload": text})
+    assert "Your token: here" in answer.content.decode()
+    (said,) = answer.context["form"].errors["payload"]
+    assert said.startswith("This is not JSON")
+
+
+def test_json_of_a_type_with_secrets_comes_back_only_without_them(operator: Client) -> None:
+    for text, is_lost in (
+        ('{"n": "x", "login": {"user": "ann", "pin": "hunter2"}}', True),
+        ('{"n": 7, "login": {"user": "ann", "pin": "hunter2"}', True),
+        ('{"n": "x", "password": null, "note": "a token"}', False),
+    ):
+        answer = operator.post("/jobs/new/", {"type": NAME, "raw": "1", "payload": text})
+        assert answer.status_code == 400
+        assert "hunter2" not in answer.content.decode()
+        assert (RETYPE in answer.context["form"].errors["payload"]) == is_lost
+        assert bool(answer.context["form"]["payload"].value()) is True
+        assert ("n&quot;:" in answer.content.decode()) != is_lost
+
+
+def test_a_list_with_a_secret_name_comes_back_empty(operator: Client) -> None:
+    @registry.job(name="many_tokens")
+    def run(n: int, tokens: list[str]) -> None: ...
+
+    filled = {"payload.n": "x", "payload.tokens": '["hunter2"]'}
+    answer = operator.post("/jobs/new/", {"type": "many_tokens", **filled})
+    assert set(answer.context["form"].errors) == set(filled)
+    assert "hunter2" not in answer.content.decode()
+
+
+def test_beside_code_the_form_says_what_it_has_lost(operator: Client) -> None:
+    sent = {**FAULTY, "payload.n": "7"}
+    answer = operator.post("/jobs/new/?show=code", sent)
+    assert answer.status_code == 200
+    assert RETYPE in answer.content.decode()
+    part = operator.post("/jobs/new/?show=code", sent, **FRAGMENT).content.decode()
+    assert RETYPE not in part  # the form in the browser still has it
+    assert "cannot be submitted" not in part
