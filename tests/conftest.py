@@ -23,6 +23,9 @@ from django.contrib.auth.models import Group, Permission, User
 from django.contrib.contenttypes.models import ContentType
 from django.contrib.sessions.models import Session
 from django.db import connection, connections
+from pymongo import MongoClient
+from pymongo.database import Database
+from pymongo.write_concern import WriteConcern
 
 from jobs import audit, clients, counting, lanes, limits, outages, selectors, series, services
 from taskqueue import embedded
@@ -102,17 +105,30 @@ def database() -> str:
     return name
 
 
+@pytest.fixture(scope="session")
+def one_connection(database: str) -> Iterator[Database[Any]]:
+    """That database by one connection of its own: MongoDB does what comes by it in that order."""
+    with MongoClient(os.environ["MONGODB_URI"], maxPoolSize=1) as client:
+        yield client[database]
+
+
+def _empty(database: Database[Any]) -> None:
+    # No answer is waited for but the last: a majority has what was done before it too.
+    unheard = WriteConcern(w=0)
+    for name in sorted(set(database.list_collection_names()) - LASTING):
+        database.get_collection(name, write_concern=unheard).delete_many({})
+    database.get_collection("jobs", write_concern=clients.DURABLE).delete_many({})
+
+
 @pytest.fixture
-def stores(database: str) -> Iterator[str]:
+def stores(database: str, one_connection: Database[Any]) -> Iterator[str]:
     """An empty database with all indexes, and a Redis prefix that no other test has."""
     prefix = f"t_{ObjectId()}"
     previous = (settings.MONGODB_DATABASE, settings.REDIS_PREFIX)
     settings.MONGODB_DATABASE, settings.REDIS_PREFIX = database, prefix
     _connect_to(database)
     counting.abort_abandoned(0.0)  # of what the last test killed
-    for collection in connection.database.list_collection_names():
-        if collection not in LASTING:
-            connection.database[collection].delete_many({})
+    _empty(one_connection)
     services._know_queue.cache_clear()
     selectors.forget_stats()
     series.forget()
