@@ -18,7 +18,7 @@ RUN groupadd --gid 10001 taskqueue \
     && install -d -o taskqueue -g taskqueue /data
 COPY --from=builder /opt/venv /opt/venv
 WORKDIR /app
-COPY manage.py ./
+COPY manage.py gunicorn.conf.py ./
 COPY static ./static
 COPY templates ./templates
 COPY jobs ./jobs

@@ -1,5 +1,6 @@
 """How log lines look: readable text, or one JSON object a line for machines (LOG_JSON=1)."""
 
+import logging
 import re
 from typing import Any
 
@@ -42,10 +43,12 @@ SHARED: list[Processor] = [
 ]
 
 
-def config(*, level: str, json_lines: bool) -> dict[str, Any]:
-    """Django's LOGGING: every record, ours and the libraries', through one renderer to stderr."""
+def _shared(json_lines: bool) -> list[Processor]:
     stamp = structlog.processors.TimeStamper(fmt="iso")
-    shared = [*SHARED[:-1], stamp] if json_lines else SHARED
+    return [*SHARED[:-1], stamp] if json_lines else SHARED
+
+
+def _options(json_lines: bool) -> dict[str, Any]:
     renderer: Processor = (
         structlog.processors.JSONRenderer()
         if json_lines
@@ -53,28 +56,33 @@ def config(*, level: str, json_lines: bool) -> dict[str, Any]:
             colors=False, pad_event_to=0, exception_formatter=structlog.dev.plain_traceback
         )
     )
-    structlog.configure(
-        processors=[*shared, structlog.stdlib.ProcessorFormatter.wrap_for_formatter],
-        logger_factory=structlog.stdlib.LoggerFactory(),
-        wrapper_class=structlog.stdlib.BoundLogger,
-        cache_logger_on_first_use=True,
-    )
     processors: list[Processor] = [
         structlog.stdlib.ProcessorFormatter.remove_processors_meta,
         structlog.processors.format_exc_info,
     ]
     if not json_lines:  # JSON writes them out itself
         processors.append(one_line)
+    return {"foreign_pre_chain": _shared(json_lines), "processors": [*processors, renderer]}
+
+
+def formatter(*, json_lines: bool) -> logging.Formatter:
+    """What makes the lines, for a program with handlers of its own."""
+    return structlog.stdlib.ProcessorFormatter(**_options(json_lines))
+
+
+def config(*, level: str, json_lines: bool) -> dict[str, Any]:
+    """Django's LOGGING: every record, ours and the libraries', through one renderer to stderr."""
+    structlog.configure(
+        processors=[*_shared(json_lines), structlog.stdlib.ProcessorFormatter.wrap_for_formatter],
+        logger_factory=structlog.stdlib.LoggerFactory(),
+        wrapper_class=structlog.stdlib.BoundLogger,
+        cache_logger_on_first_use=True,
+    )
+    logging.captureWarnings(json_lines)  # Python prints them as two lines of text
     return {
         "version": 1,
         "disable_existing_loggers": False,
-        "formatters": {
-            "line": {
-                "()": structlog.stdlib.ProcessorFormatter,
-                "foreign_pre_chain": shared,
-                "processors": [*processors, renderer],
-            }
-        },
+        "formatters": {"line": {"()": structlog.stdlib.ProcessorFormatter, **_options(json_lines)}},
         "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": "line"}},
         "root": {"handlers": ["stderr"], "level": level},
         # Django's own handlers are replaced: one line a record, in one place.

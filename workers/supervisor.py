@@ -8,7 +8,6 @@ import select
 import signal
 import sys
 import time
-import traceback
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -103,7 +102,8 @@ class Supervisor:
         signal.pthread_sigmask(signal.SIG_BLOCK, STOP_SIGNALS)
         pid = os.fork()
         if pid == 0:
-            _be_child(supervisor, lambda: self._role(index))
+            name = "steward" if index is None else "worker"
+            _be_child(supervisor, name, lambda: self._role(index))
         signal.pthread_sigmask(signal.SIG_UNBLOCK, STOP_SIGNALS)
         self.children[pid] = Child(pid, index, time.monotonic())
 
@@ -215,7 +215,7 @@ def _reason(code: int) -> str:
     return f"killed by {signal.Signals(-code).name}" if code < 0 else f"exited with code {code}"
 
 
-def _be_child(supervisor: int, role: Callable[[], None]) -> None:
+def _be_child(supervisor: int, name: str, role: Callable[[], None]) -> None:
     """Become a process that runs `role` and nothing after it. Never returns."""
     code = 1
     try:
@@ -229,7 +229,7 @@ def _be_child(supervisor: int, role: Callable[[], None]) -> None:
         role()
         code = 0
     except BaseException:
-        traceback.print_exc()
+        log.critical(f"{name}.crashed", exc_info=True)
     finally:
         _flush()
         os._exit(code)

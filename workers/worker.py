@@ -6,7 +6,6 @@ import signal
 import socket
 import threading
 import time
-import traceback
 from collections import deque
 from collections.abc import Sequence
 from contextlib import suppress
@@ -245,5 +244,5 @@ class Worker:
 
 def _die(failed: threading.ExceptHookArgs) -> None:
     """End the process: a worker that has lost a thread would live on and do nothing."""
-    traceback.print_exception(failed.exc_value)
+    log.critical("worker.crashed", exc_info=failed.exc_value)
     os._exit(1)
