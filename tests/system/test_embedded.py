@@ -3,6 +3,7 @@
 import contextlib
 import os
 import re
+import shutil
 import signal
 import stat
 import subprocess
@@ -18,7 +19,15 @@ import pymongo
 import pytest
 import redis
 
-from taskqueue.embedded import EmbeddedError, Stores, die_with_parent, running
+from taskqueue.embedded import (
+    PACKAGED,
+    EmbeddedError,
+    Stores,
+    die_with_parent,
+    find_binary,
+    find_packaged,
+    running,
+)
 
 ROOT = Path(__file__).resolve().parents[2]
 OWNER = """
@@ -173,6 +182,15 @@ def test_a_server_that_was_killed_is_replaced_on_the_next_start(tmp_path: Path) 
         assert client.taskqueue.things.find_one() == {"_id": "journaled"}
 
 
+def put_on_path(folder: Path, monkeypatch: pytest.MonkeyPatch, name: str, script: str) -> Path:
+    binary = folder / "bin" / name
+    binary.parent.mkdir(exist_ok=True)
+    binary.write_text(f"#!/bin/sh\n{script}\n")
+    binary.chmod(0o755)
+    monkeypatch.setenv("PATH", str(binary.parent), prepend=":")
+    return binary
+
+
 @pytest.mark.parametrize(
     ("script", "sentence"),
     [
@@ -192,14 +210,76 @@ def test_a_server_that_was_killed_is_replaced_on_the_next_start(tmp_path: Path) 
 def test_a_server_that_cannot_run_becomes_a_sentence(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, script: str, sentence: str
 ) -> None:
-    binary = tmp_path / "bin" / "mongod"
-    binary.parent.mkdir()
-    binary.write_text(f"#!/bin/sh\n{script}\n")
-    binary.chmod(0o755)
-    monkeypatch.setenv("PATH", str(binary.parent), prepend=":")
+    put_on_path(tmp_path, monkeypatch, "mongod", script)
     with pytest.raises(EmbeddedError, match=sentence), running(tmp_path / "data"):
         pass
     assert servers_of(tmp_path) == []
+
+
+SAYS = {
+    "mongod": 'echo "db version v{}"; echo "Build Info: {{"',
+    "redis-server": 'echo "Redis server v={} sha=00000000:0 malloc=libc bits=64 build=c1a2"',
+}
+OLD = [
+    ("mongod", "5.0.31", "6.0", "MONGODB_URI"),
+    ("mongod", "4.4.29-28", "6.0", "MONGODB_URI"),
+    ("redis-server", "6.0.16", "6.2", "REDIS_URL"),
+    ("redis-server", "5.0.7", "6.2", "REDIS_URL"),
+]
+
+
+@pytest.mark.parametrize(("name", "version"), [known[:2] for known in OLD])
+def test_an_old_server_on_path_is_passed_by_for_the_packaged_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, version: str
+) -> None:
+    packaged = find_packaged(name)
+    if packaged is None:
+        pytest.skip(f"no {name} is packaged for this platform")
+    old = put_on_path(tmp_path, monkeypatch, name, SAYS[name].format(version))
+    assert shutil.which(name) == str(old)
+    assert find_binary(name) == packaged
+    mongod = name == "mongod"
+    with running(tmp_path / "data", mongodb=mongod, redis=not mongod):
+        (server,) = servers_of(tmp_path / "data")
+        assert Path(server.exe()) == packaged.resolve()
+
+
+@pytest.mark.parametrize(("name", "version", "least", "variable"), OLD)
+def test_an_old_server_becomes_a_sentence_where_none_is_packaged(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    name: str,
+    version: str,
+    least: str,
+    variable: str,
+) -> None:
+    monkeypatch.setitem(PACKAGED, name, ("no_such_package", name))
+    old = put_on_path(tmp_path, monkeypatch, name, SAYS[name].format(version))
+    with pytest.raises(EmbeddedError) as error, running(tmp_path / "data"):
+        pass
+    assert str(error.value) == (
+        f"{old} is version {version}, and {least} is the least that works: "
+        f"install a later {name}, or set {variable} to a server of your own."
+    )
+    assert servers_of(tmp_path) == []
+
+
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        ("mongod", SAYS["mongod"].format("6.0.0")),
+        ("mongod", SAYS["mongod"].format("10.0.1-rc0")),
+        ("redis-server", SAYS["redis-server"].format("6.2.0")),
+        ("redis-server", SAYS["redis-server"].format("10.1.0")),
+        ("redis-server", "echo 'Valkey server v=8.0.1 sha=00000000:0 malloc=libc bits=64'"),
+        ("redis-server", "echo 'a server that says no version'"),
+    ],
+)
+def test_a_server_on_path_that_is_new_enough_is_preferred(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, said: str
+) -> None:
+    new = put_on_path(tmp_path, monkeypatch, name, said)
+    assert find_binary(name) == new
 
 
 def test_a_data_folder_that_cannot_be_made_becomes_a_sentence(tmp_path: Path) -> None:
