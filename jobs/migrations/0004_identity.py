@@ -13,7 +13,8 @@ def make_groups(apps: Any, schema_editor: Any) -> None:
 
 def name_tokens(apps: Any, schema_editor: Any) -> None:
     """Tokens of older versions go on working: named by their user and by their digest."""
-    for token in apps.get_model("jobs", "ApiToken").objects.select_related("user"):
+    nameless = apps.get_model("jobs", "ApiToken").objects.filter(public="")
+    for token in nameless.select_related("user"):
         token.name = token.user.username[:100]
         token.public = token.digest[:8]
         token.save()
