@@ -31,7 +31,7 @@ VOLUME /data
 EXPOSE 8000
 STOPSIGNAL SIGTERM
 HEALTHCHECK --interval=10s --timeout=5s --start-period=30s --retries=3 \
-    CMD ["python", "-c", "import urllib.request as r; r.urlopen('http://127.0.0.1:8000/readyz', timeout=4)"]
+    CMD ["python", "-c", "import urllib.request as r; r.build_opener(r.ProxyHandler({})).open('http://127.0.0.1:8000/readyz', timeout=4)"]
 CMD ["gunicorn", "taskqueue.wsgi", "--bind", "0.0.0.0:8000", "--workers", "2", "--threads", "4", \
      "--worker-class", "gthread", "--worker-tmp-dir", "/dev/shm", "--graceful-timeout", "20", \
      "--no-control-socket"]

@@ -8,7 +8,13 @@ from django.conf import settings
 from django.contrib.auth import SESSION_KEY, logout
 from django.contrib.auth.middleware import AuthenticationMiddleware
 from django.contrib.auth.models import AnonymousUser, User
-from django.http import HttpRequest, HttpResponse, HttpResponseBase
+from django.http import (
+    HttpRequest,
+    HttpResponse,
+    HttpResponseBase,
+    HttpResponsePermanentRedirect,
+)
+from django.middleware.common import CommonMiddleware
 from django.template.loader import render_to_string
 from django.urls import reverse
 from django.utils.functional import SimpleLazyObject
@@ -23,6 +29,7 @@ from jobs.problems import response as problem_response
 log = structlog.get_logger(__name__)
 
 USED_EVERY_SECONDS = 30  # how often the last use of a session is written down, at most
+PROBES = ("/healthz", "/readyz")
 SESSION_PAGES = ("login", "logout", "admin:login", "admin:logout")
 
 
@@ -108,6 +115,16 @@ class HeadersMiddleware:
         response.headers["Permissions-Policy"] = settings.PERMISSIONS_POLICY
         response.headers["Cross-Origin-Resource-Policy"] = "same-origin"
         return response
+
+
+class HostMiddleware(CommonMiddleware):
+    """Django's, which refuses a host that is not in ALLOWED_HOSTS, except of a probe.
+
+    Kubernetes asks by the pod's address, the image by 127.0.0.1. No answer of theirs names a host.
+    """
+
+    def process_request(self, request: HttpRequest) -> HttpResponsePermanentRedirect | None:
+        return None if request.path_info in PROBES else super().process_request(request)
 
 
 class OriginMiddleware:

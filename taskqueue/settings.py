@@ -251,7 +251,7 @@ MIDDLEWARE = [
     "django.middleware.security.SecurityMiddleware",
     "whitenoise.middleware.WhiteNoiseMiddleware",
     "django.contrib.sessions.middleware.SessionMiddleware",
-    "django.middleware.common.CommonMiddleware",
+    "jobs.middleware.HostMiddleware",
     "django.middleware.csrf.CsrfViewMiddleware",
     "jobs.middleware.PeopleMiddleware",
     "django.contrib.messages.middleware.MessageMiddleware",

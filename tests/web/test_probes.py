@@ -1,6 +1,13 @@
 """/healthz, /readyz and /metrics."""
 
+import json
+import re
+import subprocess
+import sys
+import threading
 from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, HTTPServer
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -13,6 +20,7 @@ from jobs.clients import collection
 from tests.web.actors import api, dead, problem, submitted
 
 pytestmark = pytest.mark.usefixtures("stores")
+ROOT = Path(__file__).resolve().parents[2]
 
 
 @pytest.fixture
@@ -63,6 +71,49 @@ def test_without_an_index_it_is_not_ready() -> None:
 def test_only_reading_is_allowed() -> None:
     for path in ("/healthz", "/readyz"):
         assert Client().post(path).status_code == 405
+
+
+@pytest.mark.parametrize("path", ["/healthz", "/readyz"])
+def test_a_probe_may_ask_by_any_name_and_gets_what_others_get(path: str, settings: Any) -> None:
+    settings.ALLOWED_HOSTS = ["queue.example.org"]
+    settings.SECURE_SSL_REDIRECT = True
+    known = Client(headers={"host": "queue.example.org"}).get(path)
+    for host in ("127.0.0.1:8000", "10.1.2.3:8000", "localhost", "not a name"):
+        answer = Client(headers={"host": host}).get(path)
+        assert answer.status_code == 200
+        assert answer.headers.keys() == known.headers.keys()
+        same = answer.headers.keys() - {"X-Request-ID", "Date", "Expires"}
+        assert {name: answer[name] for name in same} == {name: known[name] for name in same}
+        assert Client(headers={"host": host}).get(path + "/", secure=True).status_code == 400
+        assert Client(headers={"host": host}).get("/login/", secure=True).status_code == 400
+
+
+class Ready(BaseHTTPRequestHandler):
+    """Answers whoever asks as the web process does."""
+
+    status = 200
+
+    def do_GET(self) -> None:
+        self.send_response(self.status if self.path == "/readyz" else 404)
+        self.end_headers()
+
+    def log_message(self, *_: object) -> None:
+        pass
+
+
+@pytest.mark.parametrize("status", [200, 503])
+def test_the_images_health_check_asks_past_a_proxy(
+    status: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Ready, "status", status)
+    (written,) = re.findall(r"HEALTHCHECK .*\n +CMD (\[.*\])", (ROOT / "Dockerfile").read_text())
+    with HTTPServer(("127.0.0.1", 0), Ready) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        _, *arguments = json.loads(written.replace(":8000", f":{server.server_port}"))
+        env = {"http_proxy": "http://127.0.0.1:1", "HTTP_PROXY": "http://127.0.0.1:1"}
+        done = subprocess.run([sys.executable, *arguments], env=env, capture_output=True)
+        server.shutdown()
+    assert (done.returncode == 0) == (status == 200), done.stderr
 
 
 def numbers(text: str) -> dict[tuple[str, tuple[str, ...]], float]:
