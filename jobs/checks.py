@@ -1,4 +1,4 @@
-"""`manage.py check` refuses settings that contradict each other, all at once."""
+"""Commands and gunicorn refuse settings that contradict each other, all at once."""
 
 import re
 from typing import Any

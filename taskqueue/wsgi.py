@@ -2,7 +2,12 @@
 
 import os
 
+from django.core.checks import run_checks
+from django.core.exceptions import ImproperlyConfigured
 from django.core.wsgi import get_wsgi_application
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "taskqueue.settings")
 application = get_wsgi_application()
+# Django checks at the start of a command alone. These ask no store.
+if _faults := [each for each in run_checks(tags=["jobs"]) if each.is_serious()]:
+    raise ImproperlyConfigured("\n".join(f"{each.msg} {each.hint}" for each in _faults))

@@ -53,6 +53,35 @@ def test_an_unsafe_start_is_refused_with_the_remedy(
     assert env.get("SECRET_KEY", "") not in done.stderr or not env.get("SECRET_KEY")
 
 
+GUNICORN = ("-m", "gunicorn", "--check-config", "taskqueue.wsgi")
+REFUSED = {
+    "PAYLOAD_KEYS": ("notakey", "PAYLOAD_KEYS: key 1 is no Fernet key. Make one: python -c"),
+    "SECRET_NAMES": ("(", "SECRET_NAMES: '(' is no regular expression"),
+    "JOB_LINKS": ("no.such.function", "Name a function by its module"),
+    "WORKER_LOST_SECONDS": ("1", "WORKER_LOST_SECONDS is 1: live workers would be reaped."),
+    "JOB_RESULT_MAX_BYTES": ("16000000", "Use 15000000 at most"),
+}
+
+
+@pytest.mark.parametrize("names", [*([name] for name in REFUSED), list(REFUSED)], ids=" ".join)
+def test_gunicorn_does_not_start_with_what_the_checks_refuse(
+    tmp_path: Path, names: list[str]
+) -> None:
+    env = {name: REFUSED[name][0] for name in names}
+    done = python(tmp_path, *GUNICORN, **env)
+    assert done.returncode != 0
+    said = done.stderr.partition("ImproperlyConfigured: ")[2]
+    for name in names:
+        assert REFUSED[name][1] in said
+    assert "notakey" not in done.stderr
+
+
+def test_gunicorn_starts_without_asking_a_store(tmp_path: Path) -> None:
+    away = {"MONGODB_URI": "mongodb://127.0.0.1:1/taskqueue", "REDIS_URL": "redis://127.0.0.1:1/0"}
+    done = python(tmp_path, *GUNICORN, **away, **PRODUCTION)
+    assert done.returncode == 0, done.stderr
+
+
 def test_the_check_for_deployment_finds_nothing(tmp_path: Path) -> None:
     options = ["check", "--deploy", "--fail-level", "WARNING"]
     done = python(tmp_path, "manage.py", *options, **PRODUCTION)
