@@ -44,7 +44,7 @@ from jobs.states import WAITING, State
 from tests.services.conftest import in_state, requeue_dead, stored
 from tests.services.model import Expected, Held, Recorded, check_new, check_state, check_step
 
-EXAMPLES = int(os.environ.get("CHAOS_EXAMPLES", "20"))
+EXAMPLES = int(os.environ.get("CHAOS_EXAMPLES", "12"))
 STEPS = 40
 SHRINK_SECONDS = 30  # to make a failure's steps few before they are told
 DRAIN_SECONDS = 10

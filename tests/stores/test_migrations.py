@@ -218,11 +218,10 @@ def test_migrate_that_was_killed_can_be_repeated(
     env = os.environ | {"DJANGO_SETTINGS_MODULE": "taskqueue.settings"}
     env["MONGODB_URI"] = env["MONGODB_URI"].replace("/taskqueue", f"/{mongo().name}")
     command = [sys.executable, "manage.py", "migrate", "-v0"]
-    for name in ("auth_group_permissions", "jobs", "tallies", "audit_head"):
-        killed = subprocess.Popen(command, cwd=ROOT, env=env)
-        until(lambda name=name: name in mongo().list_collection_names())
-        killed.kill()
-        assert killed.wait() < 0
+    killed = subprocess.Popen(command, cwd=ROOT, env=env)
+    until(lambda: "jobs" in mongo().list_collection_names())
+    killed.kill()
+    assert killed.wait() < 0
     subprocess.run(command, cwd=ROOT, env=env, check=True)
     assert {index.name for index in Job._meta.indexes} <= _indexes()["jobs"].keys()
 

@@ -57,6 +57,10 @@ def test_the_second_signal_stops_at_once(tree, until, document):
 
 
 def test_a_terminal_that_is_closed_stops_it_as_sigterm_does(environment, until, document):
+    def begin():
+        signal.signal(signal.SIGHUP, signal.SIG_DFL)  # also where the tests run under nohup
+        fcntl.ioctl(0, termios.TIOCSCTTY, 0)
+
     slow = services.enqueue("sleep", {"seconds": 3})
     ours, theirs = pty.openpty()
     running = subprocess.Popen(
@@ -67,7 +71,7 @@ def test_a_terminal_that_is_closed_stops_it_as_sigterm_does(environment, until, 
         stdout=theirs,
         stderr=theirs,
         start_new_session=True,
-        preexec_fn=lambda: fcntl.ioctl(0, termios.TIOCSCTTY, 0),
+        preexec_fn=begin,
     )
     os.close(theirs)
     try:

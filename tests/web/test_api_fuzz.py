@@ -19,7 +19,7 @@ from jobs import services
 from taskqueue.wsgi import application
 from tests.web.actors import dead, submitted, user
 
-EXAMPLES = int(os.environ.get("FUZZ_EXAMPLES", "2"))
+EXAMPLES = int(os.environ.get("FUZZ_EXAMPLES", "1"))
 SEEDS = [int(one) for one in os.environ.get("FUZZ_SEEDS", "1").split(",")]
 # What a schema cannot say is refused with 400: a token of no preview, a cursor of no list, a type
 # that is not registered. That each other kind of answer is as described is checked in full.
