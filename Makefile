@@ -11,7 +11,7 @@ run: $(READY) ## Everything, with its own MongoDB and Redis; Ctrl-C stops it (PO
 	@exec .venv/bin/python -m taskqueue.run
 
 test: $(READY) ## The tests, which start their own stores
-	@exec .venv/bin/python -m pytest -n 4 --dist worksteal  # many wait more than they work
+	@exec .venv/bin/python -m pytest -n 6 --dist worksteal  # many wait more than they work
 
 lint: $(READY) ## ruff and mypy --strict
 	.venv/bin/ruff check .
