@@ -10,6 +10,7 @@ from typing import Any
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from django import forms
+from django.conf import settings
 from django.contrib.auth.models import User
 from django.core.exceptions import ValidationError
 
@@ -23,6 +24,7 @@ LEFT_OUT = object()  # a parameter that was not filled in: its default applies
 UNREADABLE = object()  # what is no JSON
 # What looks like a name in what is no JSON: quoted, or bare at the start of a line or an entry.
 NAMES = re.compile(r"""["']([^"'\n]*)["']\s*:|(?:^|[{,\n"'])[ \t]*([\w.-]+)[ \t]*:""")
+SCALARS = ("boolean", "integer", "number", "string")
 PAYLOAD = "payload"
 PREFIX = f"{PAYLOAD}."  # as in the fields of `InvalidRequest`
 KEY_FIELD = {idempotency.FIELD: "idempotency_key"}
@@ -46,7 +48,9 @@ class Unechoed(forms.Textarea):
         if not text or self.reveals:
             return False
         try:
-            value = _json(text)
+            # One that is too large is refused, and would take long to go through.
+            large = len(text) > settings.JOB_PAYLOAD_MAX_BYTES
+            value = UNREADABLE if large else _json(text)
         except ValidationError:
             value = UNREADABLE
         if value is UNREADABLE or form_fault(value):
@@ -97,9 +101,12 @@ def parameter(name: str, part: Schema, definitions: Schema, *, required: bool) -
 def _kind(shape: Schema, nullable: bool) -> tuple[Callable[[Any], Any], forms.Widget]:
     """Return how a field of this shape is read and how it looks."""
     choices = [shape["const"]] if "const" in shape else shape.get("enum")
+    kind = shape.get("type")
+    if shape.get("writeOnly") and (choices or kind in SCALARS):
+        return _text if kind == "string" else _json_or_text, _password()
     if choices is not None:
         return _choice(choices, nullable)
-    match shape.get("type"):
+    match kind:
         case "boolean":
             return _choice([True, False], nullable) if nullable else (bool, forms.CheckboxInput())
         case "integer" | "number":
@@ -107,7 +114,7 @@ def _kind(shape: Schema, nullable: bool) -> tuple[Callable[[Any], Any], forms.Wi
             return _number, forms.NumberInput(attrs={"step": step})
         case "string":
             return _text, _text_widget(shape)
-        case "array" | "object" as kind:
+        case "array" | "object":
             attrs = {"class": "mono", "spellcheck": "false", "placeholder": EMPTY_JSON[kind]}
             return _json, Unechoed(attrs=attrs)
     takes_text = any(option.get("type") == "string" for option in shape.get("anyOf", ()))
@@ -116,11 +123,15 @@ def _kind(shape: Schema, nullable: bool) -> tuple[Callable[[Any], Any], forms.Wi
 
 def _text_widget(shape: Schema) -> forms.Widget:
     if shape.get("format") == "password":
-        return forms.PasswordInput(attrs={"autocomplete": "new-password"})
+        return _password()
     if "format" in shape or shape.get("maxLength", ONE_LINE + 1) <= ONE_LINE:
         kind = INPUT_TYPES.get(shape.get("format", ""), "text")
         return forms.TextInput(attrs={"type": kind, "autocomplete": "off"})
     return forms.Textarea()
+
+
+def _password() -> forms.Widget:
+    return forms.PasswordInput(attrs={"autocomplete": "new-password"})
 
 
 def _choice(values: list[Any], nullable: bool) -> tuple[Callable[[Any], Any], forms.Widget]:

@@ -65,7 +65,10 @@ def page_of(request: HttpRequest) -> str:
     """Return the address of the page that somebody is on: one that a form is sent to is none."""
     if request.method in SAFE:
         return request.get_full_path()
-    page = urlsplit(request.headers.get("Referer", ""))
+    try:
+        page = urlsplit(request.headers.get("Referer", ""))
+    except ValueError:
+        return "/"
     if page.netloc != request.get_host():
         return "/"
     return urlunsplit(("", "", "/" + page.path.lstrip("/"), page.query, ""))

@@ -20,6 +20,8 @@ from jobs.registry import Schema
 MASK = "••••••"
 LEAST = 6  # characters; a shorter value is looked for in no text, since it would be found anywhere
 SECRET: Schema = {"writeOnly": True}  # what a JSON schema says of a secret
+ANYTHING: Schema = {}  # and of what may be anything
+REFERENCE = re.compile(r'"\$ref": "[^"]*/([^"/]+)"')
 NOTHING: tuple[Any, ...] = (None, "", [], {})  # no secret, wherever it stands
 SEALED = "~sealed"  # the one key of what is stored encrypted: no parameter can be called so
 
@@ -64,30 +66,53 @@ def mask_described(value: Any, part: Schema, definitions: Schema) -> Any:
 
     Where there may be a secret in the part, what it does not describe is masked too.
     """
-    part, _ = registry.shape(part, definitions)
-    if part.get("writeOnly"):
-        return value if value in NOTHING else MASK
-    otherwise = SECRET if holds_secrets(part, definitions) else {}
-    if isinstance(value, dict):
-        fields, others = part.get("properties", {}), part.get("additionalProperties")
-        others = others if isinstance(others, dict) else otherwise
-        return {
-            name: mask_described(
-                each, SECRET if is_named_so(str(name)) else fields.get(name, others), definitions
-            )
-            for name, each in value.items()
-        }
-    if isinstance(value, list):
-        first, others = part.get("prefixItems", []), part.get("items")
-        others = others if isinstance(others, dict) else otherwise
-        parts = [*first, *[others] * len(value)]
-        return [mask_described(each, parts[n], definitions) for n, each in enumerate(value)]
-    return MASK if otherwise and value not in NOTHING else value
+    return _Mask(definitions).of(value, part)
+
+
+class _Mask:
+    """Masks by the parts of one JSON schema; of each it is read once what it says."""
+
+    def __init__(self, definitions: Schema) -> None:
+        self._definitions = definitions
+        self._read: dict[int, tuple[Schema, Schema, Schema]] = {}  # by the part's id
+
+    def of(self, value: Any, part: Schema) -> Any:
+        _, shape, otherwise = self._read.get(id(part)) or self._reading(part)
+        if shape.get("writeOnly"):
+            return value if value in NOTHING else MASK
+        if isinstance(value, dict):
+            fields, others = shape.get("properties", {}), shape.get("additionalProperties")
+            others = others if isinstance(others, dict) else otherwise
+            return {
+                name: self.of(each, SECRET if is_named_so(name) else fields.get(name, others))
+                for name, each in value.items()
+            }
+        if isinstance(value, list):
+            first, others = shape.get("prefixItems", []), shape.get("items")
+            others = others if isinstance(others, dict) else otherwise
+            parts = [*first, *[others] * len(value)]
+            return [self.of(each, parts[n]) for n, each in enumerate(value)]
+        return MASK if otherwise and value not in NOTHING else value
+
+    def _reading(self, part: Schema) -> tuple[Schema, Schema, Schema]:
+        """Return the part, which keeps its id its own, its shape, and what else is in it is."""
+        shape, _ = registry.shape(part, self._definitions)
+        otherwise = SECRET if holds_secrets(shape, self._definitions) else ANYTHING
+        self._read[id(part)] = part, shape, otherwise
+        return self._read[id(part)]
 
 
 def holds_secrets(part: Schema, definitions: Schema) -> bool:
     """Return whether a part of a JSON schema says of anything in it that it is secret."""
-    return "writeOnly" in json.dumps([part, "$ref" in json.dumps(part) and definitions])
+    left, seen = [part], set[str]()
+    while left:
+        text = json.dumps(left.pop())
+        if "writeOnly" in text:
+            return True
+        new = set(REFERENCE.findall(text)) - seen
+        seen |= new
+        left += [definitions.get(name, ANYTHING) for name in new]
+    return False
 
 
 def unmasked(payload: Any, original: Any) -> Any:

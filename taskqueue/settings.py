@@ -111,11 +111,24 @@ def secret_key() -> str:
 def make_secret_key(path: Path) -> None:
     """Write a new key there, all of it or none; who was a moment earlier is left alone."""
     path.parent.mkdir(parents=True, exist_ok=True)
+    key = secrets.token_urlsafe(50)
     with NamedTemporaryFile("w", dir=path.parent) as file:  # readable by its owner alone
-        file.write(secrets.token_urlsafe(50))
+        file.write(key)
         file.flush()
-        with suppress(FileExistsError):
+        try:
             os.link(file.name, path)
+        except FileExistsError:
+            pass
+        except OSError:  # a file system without links
+            write_secret_key(path, key)
+
+
+def write_secret_key(path: Path, key: str) -> None:
+    with (
+        suppress(FileExistsError),
+        open(os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600), "w") as file,
+    ):
+        file.write(key)
 
 
 def checked_key(key: str) -> str:

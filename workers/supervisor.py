@@ -51,6 +51,7 @@ class Supervisor:
         self.grace = grace
         self.children: dict[int, Child] = {}
         self.stop_signals = 0
+        self.hung_up = False
         self.kill_at = float("inf")
         self.restarts: list[tuple[float, int | None]] = []
         self.killed: set[int] = set()  # pids that this supervisor had to kill to stop
@@ -85,8 +86,11 @@ class Supervisor:
         signal.signal(signal.SIGCHLD, lambda *_: None)
 
     def _count_stop(self, number: int, *_: Any) -> None:
-        # A terminal that is closed says so twice, once by itself and once by its shell.
-        if number != signal.SIGHUP or not self.stop_signals:
+        if (
+            number == signal.SIGHUP
+        ):  # it only asks: a closed terminal sends it twice, or with SIGTERM
+            self.hung_up = True
+        else:
             self.stop_signals += 1
 
     def _sleep(self) -> None:
@@ -140,7 +144,7 @@ class Supervisor:
             self.board.clear(child.index)
         elif code != 0:
             log.error("steward.died", reason=_reason(code))
-        if not self.stop_signals and not (self.burst and code == 0):
+        if not self._stops() and not (self.burst and code == 0):
             self.restarts.append((child.started + RESTART_SECONDS, child.index))
 
     def _report(self, child: Child, reason: str) -> None:
@@ -172,8 +176,11 @@ class Supervisor:
 
     # --- stopping: the first signal asks, the second or the end of the grace kills
 
+    def _stops(self) -> bool:
+        return self.hung_up or self.stop_signals > 0
+
     def _stop_workers(self) -> None:
-        if not self.stop_signals:
+        if not self._stops():
             return
         self.restarts.clear()
         if self.kill_at == float("inf"):

@@ -77,6 +77,7 @@ def test_a_terminal_that_is_closed_stops_it_as_sigterm_does(environment, until, 
     try:
         until(lambda: document(slow)["status"] == "running")
         os.close(ours)
+        running.terminate()  # as whoever ends the session does too
         assert running.wait(40) == 0
     finally:
         running.kill()

@@ -7,11 +7,15 @@ from pathlib import Path
 
 import pytest
 
+from taskqueue.settings import make_secret_key
+
 ROOT = Path(__file__).resolve().parents[2]
 KEY = "0123456789-abcdefghijklmnopqrstuvwxyz-0123456789-abcdef"
 PRODUCTION = {"HTTPS": "1", "SECRET_KEY": KEY, "ALLOWED_HOSTS": "queue.example.org"}
 PRINT = """
 from django.conf import settings
+
+from taskqueue.settings import make_secret_key
 for name in %r: print(getattr(settings, name))
 """
 
@@ -141,6 +145,21 @@ def test_starts_at_the_same_moment_agree_on_one_secret_key(tmp_path: Path) -> No
     assert len(keys) == 1
     assert len(keys.pop()) > 50
     assert [path.name for path in tmp_path.iterdir()] == ["secret_key"]
+
+
+def test_a_folder_without_links_has_a_secret_key_too(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def no_link(*_: object) -> None:
+        raise PermissionError
+
+    monkeypatch.setattr(os, "link", no_link)
+    make_secret_key(tmp_path / "key")
+    kept = (tmp_path / "key").read_text()
+    make_secret_key(tmp_path / "key")
+    assert (tmp_path / "key").read_text() == kept
+    assert (tmp_path / "key").stat().st_mode & 0o077 == 0
+    assert len(kept) > 50
 
 
 def test_no_start_looks_for_map_libraries() -> None:

@@ -65,6 +65,7 @@ def test_a_preview_that_takes_too_long_says_so_and_leads_back(
         ("post", "http://testserver/jobs/abc/?x=1", "/jobs/abc/?x=1"),
         ("post", "http://testserver//evil.example/", "/evil.example/"),
         ("post", "https://evil.example/jobs/", "/"),
+        ("post", "http://[bad", "/"),
         ("post", "", "/"),
     ],
 )

@@ -1,11 +1,11 @@
 """Secrets in the form of a new job: all that was typed but these is shown again."""
 
 import json
-from typing import Any
+from typing import Any, Literal
 
 import pytest
 from django.test import Client
-from pydantic import BaseModel, SecretStr
+from pydantic import BaseModel, Secret, SecretStr
 
 from jobs import registry
 from jobs.forms import RETYPE
@@ -197,3 +197,37 @@ def test_beside_code_the_form_says_what_it_has_lost(operator: Client) -> None:
     part = operator.post("/jobs/new/?show=code", sent, **FRAGMENT).content.decode()
     assert RETYPE not in part  # the form in the browser still has it
     assert "cannot be submitted" not in part
+
+
+@pytest.mark.parametrize("name", ["pin", "phrase", "colour", "access_token"])
+def test_a_secret_that_is_a_number_or_a_choice_comes_back_empty_too(
+    operator: Client, name: str
+) -> None:
+    @registry.job(name="scalars")
+    def run(
+        n: int,
+        pin: Secret[int],
+        phrase: Secret[str],
+        colour: Secret[Literal["red", "green"]],
+        access_token: int,
+    ) -> None: ...
+
+    typed = {"pin": "123456", "phrase": "tops-ecret", "colour": "green", "access_token": "777777"}
+    sent = {"type": "scalars", **{f"payload.{each}": text for each, text in typed.items()}}
+    answer = operator.post("/jobs/new/", {**sent, "payload.n": "x"})
+    assert f'value="{typed[name]}"' not in answer.content.decode()
+    assert RETYPE in answer.context["form"].errors[f"payload.{name}"]
+    operator.post("/jobs/new/", {**sent, "payload.n": "1"})
+    stored = {"n": 1, "pin": 123456, "phrase": "tops-ecret", "colour": "green"}
+    assert Job.objects.get().payload == {**stored, "access_token": 777777}
+
+
+@pytest.mark.parametrize(("named", "shown"), [("api_key", False), ("colour", True)])
+def test_of_what_is_too_large_the_names_tell(
+    operator: Client, settings: Any, named: str, shown: bool
+) -> None:
+    settings.JOB_PAYLOAD_MAX_BYTES = 100
+    conf = json.dumps({named: "x" * 100})
+    answer = operator.post("/jobs/new/", {"type": NAME, "payload.n": "1", "payload.conf": conf})
+    assert (RETYPE in answer.context["form"].errors.get("payload.conf", [])) is not shown
+    assert ("x" * 100 in answer.content.decode()) is shown
