@@ -34,6 +34,12 @@ _running = ExitStack()
 LOGINS = (AccessAttempt, AccessAttemptExpiration, AccessLog)
 # What roles are made of: always the same, and long to make.
 LASTING = {ContentType._meta.db_table, Permission._meta.db_table}
+LONGEST = (
+    "test_every_page_is_open_to_everybody",
+    "test_what_is_described_is_what_is_answered",
+    "test_after_a_first_run_that_was_interrupted",
+    "test_no_interleaving_breaks_a_job",
+)
 WEB_MODELS = (LogEntry, ContentType, Permission, Group, User, Session, *LOGINS)
 
 
@@ -46,6 +52,11 @@ def pytest_configure(config: pytest.Config) -> None:
         os.environ["DATA_DIR"] = str(data)
         os.environ.setdefault("CHAOS_SEED", str(random.randrange(10**6)))
     _use_stores()
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Begin with the longest, so that nobody waits for one of them at the end."""
+    items.sort(key=lambda item: not item.name.startswith(LONGEST))
 
 
 def pytest_unconfigure() -> None:

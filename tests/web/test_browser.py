@@ -152,7 +152,7 @@ def test_an_idle_page_asks_less_often_until_somebody_is_there(page: Page, line: 
     seen: list[str] = []
     page.on("request", lambda request: seen.append(request.url))
     _pass_time(page, 20)
-    assert 8 <= len(seen) <= 11
+    assert 5 <= len(seen) <= 11  # one that comes while another is unanswered is left out
     page.clock.fast_forward(300_000)
     _pass_time(page, 2)
     seen.clear()
