@@ -15,6 +15,7 @@ from tests.hostile import STRINGS
 @pytest.fixture(params=[False, True], ids=["text", "json"])
 def lines(request: pytest.FixtureRequest) -> Iterator[Any]:
     """Format records as the settings have it, and return their lines."""
+    before = structlog.get_config()
     config = logs.config(level="INFO", json_lines=request.param)
     options = {name: value for name, value in config["formatters"]["line"].items() if name != "()"}
     formatter = structlog.stdlib.ProcessorFormatter(**options)
@@ -28,7 +29,8 @@ def lines(request: pytest.FixtureRequest) -> Iterator[Any]:
     yield written
     from django.conf import settings
 
-    logs.config(level="INFO", json_lines=False)
+    logging.captureWarnings(False)
+    structlog.configure(**before)  # the very same lists: loggers that were used before have them
     logging.config.dictConfig(settings.LOGGING)
 
 
