@@ -29,7 +29,6 @@ from jobs.problems import response as problem_response
 log = structlog.get_logger(__name__)
 
 USED_EVERY_SECONDS = 30  # how often the last use of a session is written down, at most
-PROBES = ("/healthz", "/readyz")
 SESSION_PAGES = ("login", "logout", "admin:login", "admin:logout")
 
 
@@ -124,7 +123,7 @@ class HostMiddleware(CommonMiddleware):
     """
 
     def process_request(self, request: HttpRequest) -> HttpResponsePermanentRedirect | None:
-        return None if request.path_info in PROBES else super().process_request(request)
+        return None if request.path_info in settings.PROBES else super().process_request(request)
 
 
 class OriginMiddleware:

@@ -147,16 +147,15 @@ def _of_store(exc: Exception, context: Mapping[str, Any]) -> Problem | None:
         return None
     log.warning("api.store_failed", error=str(exc)[:500], path=context["request"].path)
     headers = {"Retry-After": str(RETRY_SECONDS)}
-    slow = too_slow(exc, context["request"])
-    if context["request"].method not in SAFE and not slow:
+    if too_slow(exc, context["request"]):
+        detail = "The question took too long and was stopped. Narrow it: by status, type or queue."
+        return Problem(503, detail, "too_slow", headers=headers)
+    if context["request"].method not in SAFE:
         detail = (
             "MongoDB did not answer. Whether this was done is unknown: with an Idempotency-Key, "
             "send it again with the same one, and nothing is doubled; without, look for it first."
         )
         return Problem(503, detail, headers=headers)
-    if slow:
-        detail = "The question took too long and was stopped. Narrow it: by status, type or queue."
-        return Problem(503, detail, "too_slow", headers=headers)
     detail = "MongoDB did not answer. Nothing was read; try again in a few seconds."
     return Problem(503, detail, headers=headers)
 

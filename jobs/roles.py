@@ -193,7 +193,7 @@ def roles_of(user: User) -> list[str]:
 
 def has_at_least(user: User, role: Role) -> bool:
     """Return whether `user` was given this role or a stronger one."""
-    return any(held in roles_of(user) for held in ROLES[ROLES.index(role) :])
+    return not set(roles_of(user)).isdisjoint(ROLES[ROLES.index(role) :])
 
 
 def give(user: User, role: Role) -> None:

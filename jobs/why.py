@@ -171,8 +171,7 @@ def _ahead(job: Job, lane: Lane, servers: Sequence[Server]) -> list[Ahead]:
     """Return what is taken before the job by those of its workers who come to it soonest."""
     stats = selectors.stats()
     waiting = {each.lane: each.depth for each in stats.lanes if each.depth and not each.paused}
-    taking = [server for server in servers if lane.queue in server.queues and not server.quiet]
-    orders = {tuple(server.queues) for server in taking}
+    orders = {tuple(server.queues) for server in _taking(servers, lane.queue)}
     before = min((_before(lane, order, waiting) for order in orders), key=_total, default=[])
     if job.status != State.PENDING:
         return [*before, Ahead(lane, waiting.get(lane, 0))]
@@ -320,7 +319,7 @@ def _workers(facts: Facts) -> Iterator[Block]:
             "takes it fails it.",
             "Deploy workers that have it, or pause the queue until then.",
         )
-    taking = [server for server in serving if not server.quiet]
+    taking = _taking(serving, queue)
     if facts.status == State.PENDING and _all_busy(taking):
         slots = sum(server.slots for server in taking)
         yield Block("busy", f"All {slots} slots of the workers that serve it are busy.")
@@ -333,6 +332,11 @@ def _start(queue: str) -> str:
 
 def _knows(server: Server, type: str) -> bool:
     return server.types is None or type in server.types
+
+
+def _taking(servers: Sequence[Server], queue: str) -> list[Server]:
+    """Return the workers that take new jobs of a queue."""
+    return [server for server in servers if queue in server.queues and not server.quiet]
 
 
 def _all_busy(serving: Sequence[Server]) -> bool:

@@ -86,9 +86,7 @@ class Supervisor:
         signal.signal(signal.SIGCHLD, lambda *_: None)
 
     def _count_stop(self, number: int, *_: Any) -> None:
-        if (
-            number == signal.SIGHUP
-        ):  # it only asks: a closed terminal sends it twice, or with SIGTERM
+        if number == signal.SIGHUP:  # it only asks: it comes twice, or beside a SIGTERM
             self.hung_up = True
         else:
             self.stop_signals += 1

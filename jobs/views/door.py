@@ -160,14 +160,14 @@ def _fragment(request: Request, part: Part) -> HttpResponse:
 def _kept_page(request: Request, part: Part) -> HttpResponse:
     """Answer with the page as far as it is known without MongoDB: its last good part."""
     shown = {"part": part.html, "rev": _rev(part.rev) + KEPT, "at": part.at, "polls": True}
-    shown["address"] = request.get_full_path()
     return render(request, "pages/kept.html", _frame(request, part.name, None) | shown)
 
 
 def _frame(request: Request, name: str, stats: Stats | None) -> dict[str, Any]:
     """Return what the frame around every page shows."""
     rights = roles.rights_of(request.user)
-    return {"here": name, "rights": rights, "stats": stats, "outages": outages.current()}
+    shown = {"here": name, "rights": rights, "stats": stats, "outages": outages.current()}
+    return {**shown, "address": request.get_full_path()}
 
 
 def live(
@@ -184,7 +184,7 @@ def live(
     context processors, so that it knows no user, no CSRF token and no message.
     """
     stats = selectors.stats()
-    shown = {"address": request.get_full_path(), **_frame(request, name, stats), **context}
+    shown = {**_frame(request, name, stats), **context}
     html = render_to_string(f"live/{name}.html", shown | {"request": request})
     dead = stats.by_status["dead"]
     part = Part.of(name, html, at=stats.at, dead=dead, polls=polls)
