@@ -9,6 +9,7 @@ from typing import Any
 from django import template
 from django.http import QueryDict
 from django.template.loader import render_to_string
+from django.urls import reverse
 from django.utils.html import format_html
 
 from jobs.models import Attempt, Job
@@ -40,6 +41,10 @@ OPERATION_ICONS = {
 }
 WORKER_ICONS = {"live": "radio", "quiet": "pause", "lost": "triangle-alert", "ended": "ban"}
 WHEN = '<time datetime="{0}" title="{1}" data-manner="{2}">{1}</time>'
+ACT = (
+    'form="act" formaction="{0}" hx-post="{0}" hx-target="#messages" hx-swap="innerHTML"'
+    ' hx-sync="this:drop"'
+)
 SHOWN = 60  # characters of a value in a list
 SECONDS = (("d", 86400), ("h", 3600), ("m", 60))
 
@@ -51,6 +56,15 @@ def may_change(rights: frozenset[str]) -> bool:
 
 
 # Rendered once for each name: a list has hundreds of them, which took most of its time.
+
+
+@register.simple_tag
+def act(view: str, *args: Any) -> str:
+    """What makes a button change something: in place, or by the form where no script runs.
+
+    It is sent whatever else is under way, for example a refresh; but one at a time.
+    """
+    return format_html(ACT, reverse(view, args=args))
 
 
 @register.simple_tag

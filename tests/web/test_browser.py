@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 
 import pytest
 from django.contrib.auth.models import User
-from playwright.sync_api import Browser, ConsoleMessage, Page, Request, expect
+from playwright.sync_api import Browser, ConsoleMessage, Page, Request, Route, expect
 
 from jobs import selectors, services
 from jobs.models import Job
@@ -78,6 +78,38 @@ def test_a_row_that_arrived_later_can_be_acted_on(page: Page, line: Line) -> Non
     row.get_by_role("button", name="Requeue").click()
     expect(row).to_have_count(0)
     assert page.url.endswith("/dead/")
+
+
+def test_a_click_during_a_refresh_is_heard(page: Page, line: Line) -> None:
+    id = line.dead()
+    page.goto("/dead/")
+    held: list[Route] = []
+    page.route(re.compile(r"/dead/\?rev="), lambda route: held.append(route), times=1)
+    page.evaluate("htmx.trigger(document.body, 'refresh')")
+    page.locator(f"#dead-{id}").get_by_role("button", name="Requeue").click()
+    expect(page.locator("#messages")).to_contain_text("is pending again")
+    assert selectors.job(id).status == "pending"
+    held[0].continue_()
+    expect(page.locator(f"#dead-{id}")).to_have_count(0)
+
+
+def test_a_click_during_another_is_heard_but_not_a_second_on_the_same_button(
+    page: Page, line: Line
+) -> None:
+    first, second = line.dead(), line.dead()
+    page.goto("/dead/")
+    held: list[Route] = []
+    sent: list[str] = []
+    page.route(f"**/{first}/requeue/", lambda route: held.append(route), times=1)
+    page.on("request", lambda request: request.method == "POST" and sent.append(request.url))
+    button = page.locator(f"#dead-{first}").get_by_role("button", name="Requeue")
+    button.click()
+    button.click()
+    page.locator(f"#dead-{second}").get_by_role("button", name="Requeue").click()
+    expect(page.locator(f"#dead-{second}")).to_have_count(0)
+    held[0].continue_()
+    expect(page.locator(f"#dead-{first}")).to_have_count(0)
+    assert len(sent) == 2
 
 
 def test_what_is_in_hand_survives_the_refreshes(page: Page, line: Line) -> None:
