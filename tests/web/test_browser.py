@@ -5,12 +5,11 @@ import time
 from collections.abc import Callable, Iterator
 
 import pytest
-from django.contrib.auth.models import User
 from playwright.sync_api import Browser, ConsoleMessage, Page, Request, Route, expect
 
 from jobs import selectors, services
 from jobs.models import Job
-from tests.web.conftest import Line
+from tests.web.conftest import Line, logged_in
 
 pytestmark = pytest.mark.browser
 
@@ -18,8 +17,7 @@ pytestmark = pytest.mark.browser
 @pytest.fixture
 def page(chromium: Browser, url: str) -> Iterator[Page]:
     """A logged-in operator's tab; any error on its console fails the test."""
-    User.objects.create_superuser("olga", password="correct horse")
-    context = chromium.new_context(base_url=url)
+    context = logged_in(chromium, url)
     page = context.new_page()
     errors: list[str] = []
 
@@ -29,10 +27,7 @@ def page(chromium: Browser, url: str) -> Iterator[Page]:
 
     page.on("console", keep)
     page.on("pageerror", lambda error: errors.append(str(error)))
-    page.goto("/login/")
-    page.fill("#id_username", "olga")
-    page.fill("#id_password", "correct horse")
-    page.click("main button")
+    page.goto("/")
     expect(page.locator("#health")).to_be_visible()
     yield page
     context.close()

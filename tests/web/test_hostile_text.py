@@ -16,7 +16,7 @@ from jobs import audit, reports, selectors, services
 from jobs.clients import collection
 from jobs.models import ApiToken, Job
 from tests.hostile import STRINGS
-from tests.web.conftest import Line
+from tests.web.conftest import Line, logged_in
 
 pytestmark = pytest.mark.browser
 WIDTHS = (390, 1440)
@@ -70,13 +70,9 @@ def _async_safe(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def watched(chromium: Browser, url: str) -> Iterator[Watched]:
-    User.objects.create_superuser("olga", password="correct horse")
-    context = chromium.new_context(base_url=url)
+    context = logged_in(chromium, url)
     watched = Watched(context)
-    watched.page.goto("/login/")
-    watched.page.fill("#id_username", "olga")
-    watched.page.fill("#id_password", "correct horse")
-    watched.page.click("main button")
+    watched.page.goto("/")
     expect(watched.page.locator("#health")).to_be_visible()
     yield watched
     context.close()

@@ -4,27 +4,20 @@ import re
 from collections.abc import Iterator
 
 import pytest
-from django.contrib.auth.models import User
 from playwright.sync_api import Browser, Page, expect
 
 from jobs import selectors, services, snapshot
-from tests.web.conftest import Line
+from tests.web.conftest import Line, logged_in
 
 pytestmark = pytest.mark.browser
 
 
 @pytest.fixture
 def page(chromium: Browser, url: str) -> Iterator[Page]:
-    """A tab that has no mouse: a click fails the test."""
-    User.objects.create_superuser("olga", password="correct horse")
-    context = chromium.new_context(base_url=url)
+    """A tab whose mouse nobody uses."""
+    context = logged_in(chromium, url)
     page = context.new_page()
-    page.goto("/login/")
-    page.keyboard.press("Tab")
-    page.locator("#id_username").press_sequentially("olga")
-    page.keyboard.press("Tab")
-    page.keyboard.type("correct horse")
-    page.keyboard.press("Enter")
+    page.goto("/")
     expect(page.locator("#health")).to_be_visible()
     yield page
     context.close()
@@ -48,6 +41,17 @@ def tab_to(page: Page, name: str) -> None:
         if re.search(name, focused(page)):
             return
     raise AssertionError(f"Tab does not reach {name}")
+
+
+def test_one_logs_in(page: Page) -> None:
+    page.context.clear_cookies()
+    page.goto("/login/")
+    expect(page.locator("#id_username")).to_be_focused()
+    page.keyboard.type("olga")
+    keys(page, "Tab")
+    page.keyboard.type("correct horse")
+    keys(page, "Enter")
+    expect(page.locator("#health")).to_be_visible()
 
 
 def test_a_failed_job_is_found_read_and_its_group_requeued_and_a_queue_paused(
