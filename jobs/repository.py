@@ -734,10 +734,10 @@ UNSAID: Document = dict.fromkeys(
 
 
 @durable
-def heartbeat(workers: Sequence[ObjectId], vitals: Sequence[Document] = ()) -> None:
+def heartbeat(workers: Sequence[ObjectId], vitals: Sequence[Document] = ()) -> list[ObjectId]:
     """Say that these workers live, and how they do: the fields to set, for each of them.
 
-    One that was given up for lost by mistake lives again.
+    One that was given up for lost by mistake lives again. Returns those that have no record.
     """
     changes: list[Document] = [
         {"$set": {"heartbeat_at": NOW, "ended_at": None, "end_reason": None}}
@@ -745,7 +745,11 @@ def heartbeat(workers: Sequence[ObjectId], vitals: Sequence[Document] = ()) -> N
     if vitals:
         said = _looked_up(list(workers), list(vitals))
         changes.append({"$replaceWith": {"$mergeObjects": ["$$ROOT", said]}})
-    collection("workers").update_many({"_id": {"$in": list(workers)}}, changes)
+    these = {"_id": {"$in": list(workers)}}
+    if collection("workers").update_many(these, changes).matched_count == len(workers):
+        return []  # as nearly always
+    known = collection("workers").distinct("_id", these)
+    return [worker for worker in workers if worker not in known]
 
 
 @durable

@@ -1005,13 +1005,16 @@ def register_worker(worker: ObjectId, queues: Sequence[str], **facts: Any) -> No
     repository.register_worker({"_id": worker, "queues": list(queues), **facts})
 
 
-def heartbeat(workers: Sequence[ObjectId], vitals: Sequence[Mapping[str, Any]] = ()) -> datetime:
+def heartbeat(
+    workers: Sequence[ObjectId], vitals: Sequence[Mapping[str, Any]] = ()
+) -> tuple[datetime, list[ObjectId]]:
     """Say that these workers live, and how each does: fields of `models.Worker`.
 
-    Returns MongoDB's time, to be compared with one's own.
+    Returns MongoDB's time, to be compared with one's own, and which of them have no record: they
+    count as lost until they are registered anew.
     """
-    repository.heartbeat(workers, [dict(each) for each in vitals])
-    return mongodb.server_time()
+    unknown = repository.heartbeat(workers, [dict(each) for each in vitals])
+    return mongodb.server_time(), unknown
 
 
 Ask = Literal["quiet", "resume", "stop"]

@@ -7,7 +7,7 @@ import select
 import signal
 import socket
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from datetime import datetime
 from typing import Any
 
@@ -22,6 +22,7 @@ from jobs.clients import Document
 from jobs.errors import StoreDown
 from jobs.services import Execution
 from workers.board import Board
+from workers.records import register_boot
 from workers.vitals import Vitals
 
 log = structlog.get_logger(__name__)
@@ -180,17 +181,29 @@ class Steward:
     def heartbeat(self) -> None:
         """Say that the workers live; on the way learn whether this steward leads."""
         vitals = self.vitals.read()
-        server = services.heartbeat(list(vitals), list(vitals.values())).timestamp()
+        server, unknown = services.heartbeat(list(vitals), list(vitals.values()))
         now = time.monotonic()
         silent_for, self.beat_at = now - self.beat_at, now
-        ahead, self.server_ahead = self.server_ahead, server - now
+        ahead, self.server_ahead = self.server_ahead, server.timestamp() - now
         jumped = ahead is not None and abs(self.server_ahead - ahead) > JUMP_SECONDS
-        if silent_for > self.patience or jumped:
+        if silent_for > self.patience or jumped or unknown:
             self._amnesty(silent_for)
+        self._register_anew(unknown)
         self.leading = services.is_leader(self.supervisor, LEADER_SECONDS)
 
+    def _register_anew(self, unknown: Collection[ObjectId]) -> None:
+        """Make workers known again whose record is gone: MongoDB is back from a backup, say.
+
+        Without one they would count as lost for ever, and what they run be taken from them.
+        """
+        for worker in range(self.board.workers):
+            boot = self.board.boot(worker)  # read again: one that has died since is left out
+            if boot and boot in unknown:
+                register_boot(boot, self.board, self.board.pid(worker), self.supervisor)
+                log.warning("worker.registered_anew", worker=str(boot))
+
     def _amnesty(self, silent_for: float) -> None:
-        """Reap nobody for a full term: it was the store that was away, or its clock that jumped.
+        """Reap nobody for a full term: the store was away, lost records, or its clock jumped.
 
         Nobody could beat, or was not believed, so silence proves nothing.
         """

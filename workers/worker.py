@@ -3,7 +3,6 @@
 import os
 import random
 import signal
-import socket
 import threading
 import time
 from collections import deque
@@ -17,7 +16,7 @@ import structlog
 from bson import ObjectId
 from redis.exceptions import RedisError
 
-from jobs import registry, services, versions
+from jobs import services
 from jobs.claims import ClaimedJob
 from jobs.clients import BLOCK_SECONDS, blocking_redis
 from jobs.errors import StoreDown
@@ -27,6 +26,7 @@ from workers.board import Board, Running
 from workers.execution import execute
 from workers.prefetch import STUCK_SECONDS, Prefetch
 from workers.recorder import Recorder
+from workers.records import register_boot
 from workers.unheard import Unheard
 
 log = structlog.get_logger(__name__)
@@ -216,18 +216,9 @@ class Worker:
 
     def _register(self) -> bool:
         """Make this boot known to MongoDB; waits for it. `False`: told to stop meanwhile."""
-        facts = {
-            "supervisor": self.place.supervisor,
-            "host": socket.gethostname(),
-            "pid": os.getpid(),
-            "supervisor_pid": os.getppid(),
-            "types": [known.name for known in registry.all_types()],
-            "concurrency": self.board.slots,
-            "version": versions.own(),
-        }
         while not self.stopping:
             try:
-                services.register_worker(self.id, self.board.queues, **facts)
+                register_boot(self.id, self.board, os.getpid(), self.place.supervisor)
                 return True
             except StoreDown as error:
                 log.warning("worker.waiting", error=str(error)[:200])

@@ -1,3 +1,5 @@
+import os
+import time
 from dataclasses import replace
 from datetime import timedelta
 
@@ -7,8 +9,12 @@ from jobs import mongodb, repository, services
 from jobs.clients import collection
 from jobs.services import Execution
 from tests.services.conftest import WORKER, stored
+from workers.board import Board
+from workers.records import register_boot
+from workers.steward import Steward
 
 FACTS = {"supervisor": ObjectId(), "host": "h", "pid": 1, "concurrency": 1, "version": "0"}
+NO_PIPE = -1
 
 
 def register(worker=WORKER, silent_for=0.0):
@@ -82,6 +88,24 @@ def test_a_worker_given_up_by_mistake_lives_again_with_its_next_heartbeat(claim)
     services.heartbeat([WORKER])
     assert ended() is None
     assert repository.live_workers(30) == [WORKER]
+
+
+def test_a_worker_whose_record_is_gone_is_known_again_after_a_heartbeat_and_keeps_its_job(claim):
+    board, supervisor = Board(2, 3, ["default"]), ObjectId()
+    board.enter(1, WORKER)
+    steward = Steward(board, supervisor, NO_PIPE)
+    register_boot(WORKER, board, os.getpid(), supervisor)
+    before = collection("workers").find_one({"_id": WORKER})
+    services.enqueue("echo", {})
+    (job,) = claim()
+    collection("workers").delete_many({})  # MongoDB is back from a backup of before the boot
+    steward.heartbeat()
+    assert services.reap(30) == 0
+    assert stored(job.id)["status"] == "running"
+    after = collection("workers").find_one({"_id": WORKER})
+    kept = before.keys() - {"started_at", "heartbeat_at"}
+    assert {name: after[name] for name in kept} == {name: before[name] for name in kept}
+    assert steward.no_reaping_until > time.monotonic() + 20  # the others need time for it too
 
 
 def test_a_dead_worker_is_charged_for_what_it_ran_and_for_nothing_else(claim):
