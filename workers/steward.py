@@ -51,6 +51,7 @@ QUEUES_SECONDS = 1.0
 REPORT_SECONDS = 5.0
 MOVED_ON_SECONDS = 1.0  # an execution younger than that is not asked about
 HEED_SECONDS = 2.0
+STOP_SIGNAL = signal.SIGUSR1  # it outlives the workers: a SIGTERM may be for all at once
 LAST_SECONDS = 5.0  # how long, when told to stop, it waits for a store to take the last reports
 
 
@@ -137,7 +138,7 @@ class Steward:
         )
 
     def run(self) -> None:
-        signal.signal(signal.SIGTERM, self.stop)
+        signal.signal(STOP_SIGNAL, self.stop)
         while not self.stopping:
             self.hear(min(chore.due(self.leading) for chore in self.chores) - time.monotonic())
             for chore in self.chores:

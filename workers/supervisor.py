@@ -18,7 +18,7 @@ from bson import ObjectId
 from setproctitle import setproctitle
 
 from workers.board import Board
-from workers.steward import Steward
+from workers.steward import STOP_SIGNAL, Steward
 from workers.worker import Place, Worker
 
 log = structlog.get_logger(__name__)
@@ -112,6 +112,7 @@ class Supervisor:
     def _role(self, index: int | None) -> None:
         os.close(self._deaths_write)
         if index is None:
+            signal.signal(signal.SIGTERM, signal.SIG_IGN)
             setproctitle("taskqueue: steward")
             Steward(self.board, self.id, self._deaths_read).run()
         else:
@@ -201,7 +202,7 @@ class Supervisor:
 
         While MongoDB is away it cannot, and the steward of another tree reaps them later.
         """
-        self._signal_all(signal.SIGTERM)
+        self._signal_all(STOP_SIGNAL)
         deadline = time.monotonic() + STEWARD_SECONDS
         while self.children:
             self._sleep()
