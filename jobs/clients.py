@@ -14,6 +14,7 @@ from pymongo.database import Database
 from pymongo.write_concern import WriteConcern
 from redis import Redis
 from redis.backoff import NoBackoff
+from redis.exceptions import ReadOnlyError
 from redis.retry import Retry
 
 Document = dict[str, Any]
@@ -40,6 +41,8 @@ def _redis(url: str, socket_timeout: float) -> Redis:
     return Redis.from_url(
         url,
         retry=Retry(NoBackoff(), 0),
+        # It then leaves the connection, too: a demoted master keeps them, as a replica, for ever.
+        retry_on_error=[ReadOnlyError],
         socket_timeout=socket_timeout,
         socket_connect_timeout=1,
         socket_keepalive=True,

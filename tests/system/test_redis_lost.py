@@ -96,6 +96,22 @@ def test_a_redis_that_is_nearly_full_takes_as_many_ids_as_fit(own_redis, push):
     assert 0 < redis.llen(lanes.key(lane)) < len(hints)
 
 
+@pytest.mark.parametrize("jobs", [1, lanes.PUSH_IDS + 1])
+def test_after_a_demotion_the_next_push_connects_anew_to_whoever_has_the_address(own_redis, jobs):
+    # A demoted master keeps its connections: they would lead to a replica for ever.
+    lane = lanes.in_order(["default"])[0]
+    hints = [Hint(ObjectId(), lane) for _ in range(jobs)]
+    redis = clients.redis()
+    before = redis.client_id()
+    redis.replicaof("127.0.0.1", embedded.free_port())
+    assert not lanes.push(hints)
+    assert redis.client_id() != before
+    redis.replicaof("NO", "ONE")
+    lanes._breaker.closed_at = float("-inf")
+    assert lanes.push(hints)
+    assert redis.llen(lanes.key(lane)) == jobs
+
+
 def test_garbage_in_a_lane_is_thrown_away_and_the_workers_live(own_redis, tree, all_in):
     lane = lanes.in_order(["default"])[0]
     clients.redis().lpush(lanes.key(lane), "garbage", "", "6b0513ad06cadfe5d2ad0ca5", "\x00")
