@@ -401,23 +401,23 @@ def _end_fields(
 
 
 @durable
-def give_back(worker: ObjectId, jobs: Iterable[ClaimedJob] | None = None) -> list[Hint]:
+def give_back(worker: ObjectId, jobs: Sequence[ClaimedJob] | None, limit: int) -> list[Hint]:
     """Make pending again what `worker` holds (all of it, or these claims): no attempt is used up.
 
     The jobs keep their place in line. Returns what was given back, for the head of the lanes.
     """
-    return _give_back({"worker": worker} if jobs is None else _held(worker, jobs))
+    return _give_back({"worker": worker} if jobs is None else _held(worker, jobs), limit)
 
 
 @durable
-def give_back_batches(worker: ObjectId, batches: Sequence[ObjectId]) -> list[Hint]:
+def give_back_batches(worker: ObjectId, batches: Sequence[ObjectId], limit: int) -> list[Hint]:
     """As `give_back`, for what `worker` holds by these calls of `claim`."""
-    return _give_back({"worker": worker, "batch": {"$in": list(batches)}})
+    return _give_back({"worker": worker, "batch": {"$in": list(batches)}}, limit)
 
 
-def _give_back(mine: Document) -> list[Hint]:
+def _give_back(mine: Document, limit: int) -> list[Hint]:
     held = {**_from(State.PENDING, only=[State.RUNNING]), **mine}
-    return _move_all(held, {"status": State.PENDING, "started_at": None})
+    return _move_all(held, {"status": State.PENDING, "started_at": None}, limit=limit)
 
 
 @durable

@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
-from functools import cache
+from functools import cache, partial
 from typing import Any, Literal
 
 import structlog
@@ -77,6 +77,7 @@ TOKEN_SALT = "operation"  # noqa: S105 - tells our signatures apart
 COUNTED_SECONDS = 2.0  # within which the end of a job is nearly always counted
 COUNT_BATCH = 200  # jobs locked at once: for tens of milliseconds
 EXPIRE_BATCH = 500
+GIVE_BACK_BATCH = 100  # so few that also a MongoDB too slow for a claim of 500 gets on with it
 NEW_SECONDS = 1.0  # in which most jobs are claimed
 ABANDONED_SECONDS = 3.0  # a transaction lasts milliseconds; a call that meets it waits for 6 s
 LEFT_BEHIND_SECONDS = 10.0  # a record in progress is not disturbed for that long
@@ -317,20 +318,28 @@ def count_ends(written: Sequence[Written]) -> None:
         log.warning("ends.left_uncounted", groups=len(written), error=str(error)[:200])
 
 
-def give_back(worker: ObjectId, jobs: Iterable[ClaimedJob] | None = None) -> int:
+def give_back(worker: ObjectId, jobs: Sequence[ClaimedJob] | None = None) -> int:
     """Return jobs that `worker` holds (all of them, or these) to the head of their lanes.
 
     No attempt is used up. Returns how many there were.
     """
-    returned = repository.give_back(worker, jobs)
-    lanes.push_at_head(returned)
-    return len(returned)
+    return _give_back(partial(repository.give_back, worker, jobs))
 
 
 def give_back_batches(worker: ObjectId, batches: Sequence[ObjectId]) -> int:
     """As `give_back`, for what `worker` holds by calls of `claim` that failed."""
-    returned = repository.give_back_batches(worker, batches)
-    lanes.push_at_head(returned)
+    return _give_back(partial(repository.give_back_batches, worker, batches))
+
+
+def _give_back(some: partial[list[Hint]]) -> int:
+    returned: list[Hint] = []
+    try:
+        while found := some(GIVE_BACK_BATCH):
+            returned += found
+            if len(found) < GIVE_BACK_BATCH:
+                break
+    finally:  # a slow MongoDB may have taken only a part
+        lanes.push_at_head(returned)
     return len(returned)
 
 

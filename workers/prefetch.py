@@ -11,6 +11,10 @@ class Prefetch:
     def __init__(self) -> None:
         self.count = LEAST
 
+    def failed(self) -> None:
+        """Learn that MongoDB did not take a claim in its time: a smaller one may get through."""
+        self.count = LEAST
+
     def ran(self, jobs: int, seconds: float, slowest: float) -> None:
         """Learn from a batch: how many jobs it had, how long it and its slowest job took."""
         if slowest > QUICK_SECONDS or seconds > STUCK_SECONDS:

@@ -42,7 +42,8 @@ class Unheard:
         batches = list(self._until.items())
         try:
             jobs = services.give_back_batches(self._worker, [batch for batch, _ in batches])
-        except StoreDown:
+        except StoreDown as error:
+            log.warning("give_back.waiting", claims=len(batches), error=str(error)[:200])
             return
         if jobs:
             log.warning("claim.unheard", jobs=jobs)

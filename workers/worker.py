@@ -164,6 +164,7 @@ class Worker:
                 empty=self._slept,
             )
         except StoreDown:
+            self._prefetch.failed()
             self.unheard.add(batch)
             self.recorder.wake()
             raise

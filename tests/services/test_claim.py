@@ -3,6 +3,7 @@ from bson import ObjectId
 from pymongo.collection import Collection
 from pymongo.errors import AutoReconnect
 from redis.exceptions import RedisError
+from structlog.testing import capture_logs
 
 from jobs import lanes, repository, services
 from jobs.claims import Hint
@@ -102,6 +103,30 @@ def test_what_an_unheard_claim_took_is_given_back_by_its_worker(redis_client, cl
     assert unheard.give_back()  # a late claim may still arrive
     assert stored(id)["status"] == "pending"
     assert ids(claim()) == [id]
+
+
+def test_what_unheard_claims_took_is_given_back_in_parts_and_a_failure_is_said(
+    redis_client, claim, monkeypatch
+):
+    def one_part(*call):
+        if parts.append(call) or len(parts) > 1:
+            raise StoreDown("too slow")
+        return in_part(*call)
+
+    parts, in_part = [], repository.give_back_batches
+    unheard, batch = Unheard(WORKER), ObjectId()
+    services.enqueue_many([Request(type="echo", payload={}) for _ in range(3)])
+    services.claim(redis_client, ["default"], worker=WORKER, count=3, batch=batch)
+    unheard.add(batch)
+    monkeypatch.setattr(services, "GIVE_BACK_BATCH", 2)
+    with capture_logs() as lines, monkeypatch.context() as slow:
+        slow.setattr(repository, "give_back_batches", one_part)
+        assert unheard.give_back()
+    assert [line["event"] for line in lines] == ["give_back.waiting"]
+    assert len(claim(3, ObjectId())) == 2
+    unheard._look_at = 0.0
+    assert unheard.give_back()
+    assert len(claim()) == 1
 
 
 def test_who_slept_takes_what_came_together_in_its_order(redis_client):

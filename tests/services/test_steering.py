@@ -5,11 +5,11 @@ from datetime import timedelta
 import pytest
 from bson import ObjectId
 
-from jobs import mongodb, selectors, services
+from jobs import mongodb, repository, selectors, services
 from jobs.clients import collection
-from jobs.errors import IllegalMove, InvalidRequest, NotFound
+from jobs.errors import IllegalMove, InvalidRequest, NotFound, StoreDown
 from jobs.states import State
-from tests.services.conftest import in_state, stored
+from tests.services.conftest import WORKER, in_state, stored
 
 
 def test_a_requeued_job_keeps_what_it_is_and_starts_over(claim):
@@ -66,10 +66,29 @@ def test_given_back_jobs_keep_their_place_at_the_head(claim):
     ids = [services.enqueue("echo", {}) for _ in range(4)]
     claim(2)
     assert services.give_back(services.ObjectId()) == 0
-    from tests.services.conftest import WORKER
-
     assert services.give_back(WORKER) == 2
     assert [str(job.id) for job in claim()] == ids
+
+
+def test_what_is_given_back_in_parts_is_in_its_lane_also_when_mongodb_is_too_slow_for_all(
+    claim, monkeypatch
+):
+    def two_parts(*call):
+        if parts.append(call) or len(parts) > 2:
+            raise StoreDown("too slow")
+        return in_part(*call)
+
+    parts, in_part = [], repository.give_back
+    ids = [services.enqueue("echo", {}) for _ in range(6)]
+    jobs = claim(5)
+    monkeypatch.setattr(services, "GIVE_BACK_BATCH", 2)
+    with monkeypatch.context() as slow:
+        slow.setattr(repository, "give_back", two_parts)
+        with pytest.raises(StoreDown):
+            services.give_back(WORKER, jobs)
+    assert [str(job.id) for job in claim(4, ObjectId())] == ids[:4]
+    assert services.give_back(WORKER, jobs) == 1
+    assert [str(job.id) for job in claim()] == ids[4:]
 
 
 def test_due_jobs_are_promoted_to_the_end_of_their_lane(claim):

@@ -7,6 +7,7 @@ import pytest
 from bson import ObjectId
 
 from jobs import services
+from jobs.errors import StoreDown
 from workers.board import Board
 from workers.worker import Place, Worker
 
@@ -44,6 +45,18 @@ def test_ids_of_jobs_that_were_cancelled_are_passed_by_in_batches(
     worker: Worker, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     assert [take(worker, monkeypatch, 0.0) for _ in range(3)] == [(200, False)] * 3
+
+
+def test_after_a_claim_that_mongodb_was_too_slow_for_it_asks_for_fewer(
+    worker: Worker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def too_slow(*_: Any, **__: Any) -> Any:
+        raise StoreDown("too slow")
+
+    monkeypatch.setattr("workers.worker.RETRY_SECONDS", 0.0)
+    monkeypatch.setattr(services, "claim", too_slow)
+    worker.take_batch()
+    assert take(worker, monkeypatch, 0.0) == (1, False)
 
 
 def test_an_end_is_written_at_once_if_no_other_may_follow() -> None:
