@@ -102,12 +102,17 @@ class Supervisor:
         supervisor = os.getpid()
         # Held back until the child has its own handlers: ours would swallow a SIGTERM there.
         signal.pthread_sigmask(signal.SIG_BLOCK, STOP_SIGNALS)
-        pid = os.fork()
-        if pid == 0:
-            name = "steward" if index is None else "worker"
-            _be_child(supervisor, name, lambda: self._role(index))
-        signal.pthread_sigmask(signal.SIG_UNBLOCK, STOP_SIGNALS)
-        self.children[pid] = Child(pid, index, time.monotonic())
+        try:
+            pid = os.fork()
+            if pid == 0:
+                name = "steward" if index is None else "worker"
+                _be_child(supervisor, name, lambda: self._role(index))
+            self.children[pid] = Child(pid, index, time.monotonic())
+        except OSError as error:  # no memory, or a limit of processes: the others go on
+            log.error("supervisor.cannot_fork", error=str(error))
+            self.restarts.append((time.monotonic() + RESTART_SECONDS, index))
+        finally:
+            signal.pthread_sigmask(signal.SIG_UNBLOCK, STOP_SIGNALS)
 
     def _role(self, index: int | None) -> None:
         os.close(self._deaths_write)
