@@ -124,7 +124,7 @@ class Board:
         at = self._row_at(worker)
         self._memory[at : at + self._row] = bytes(self._row)
 
-    # --- written by the steward, read by the workers
+    # --- written by the steward (what is paused, by a new worker too), read by the workers
 
     def set_moved_on(self, worker: int, slot: int, job: ObjectId, claim: int) -> None:
         """Say that an execution no longer holds its job, so that it may end early.

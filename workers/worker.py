@@ -216,10 +216,15 @@ class Worker:
                 time.sleep(RETRY_SECONDS)
 
     def _register(self) -> bool:
-        """Make this boot known to MongoDB; waits for it. `False`: told to stop meanwhile."""
+        """Make this boot known to MongoDB, and learn which queues are paused; waits for it.
+
+        `False`: told to stop meanwhile.
+        """
         while not self.stopping:
             try:
                 register_boot(self.id, self.board, os.getpid(), self.place.supervisor)
+                # The steward, which keeps it up to date, may not have read it yet.
+                self.board.set_paused(services.paused_queues())
                 return True
             except StoreDown as error:
                 log.warning("worker.waiting", error=str(error)[:200])

@@ -10,6 +10,16 @@ from jobs.clients import collection
 from jobs.errors import IllegalMove, InvalidRequest, NotFound, StoreDown
 from jobs.states import State
 from tests.services.conftest import WORKER, in_state, stored
+from workers.board import Board
+from workers.worker import Place, Worker
+
+
+def test_a_worker_knows_what_is_paused_before_it_asks_for_a_job():
+    services.enqueue("echo", {}, queue="mail")
+    services.pause("mail", actor="ada")
+    worker = Worker(Place(Board(1, 1, ["mail", "new"]), 0, ObjectId(), burst=False))
+    assert worker._register()
+    assert worker.board.open_queues() == ["new"]
 
 
 def test_a_requeued_job_keeps_what_it_is_and_starts_over(claim):
