@@ -6,7 +6,8 @@ from hashlib import blake2b
 LONGEST = 1_000  # characters of a message that count
 VARYING = (
     (re.compile(r"'[^'\n]*'|\"[^\"\n]*\""), "'…'"),
-    (re.compile(r"\S+@\S+"), "@"),
+    # From where a word begins: from each of its letters, a long one would be read as often.
+    (re.compile(r"(?<!\S)\S+@\S+"), "@"),
     (re.compile(r"\b(?=\w*\d)[0-9a-f]{8,}(?:-[0-9a-f]{4,})*\b", re.IGNORECASE), "#"),
     (re.compile(r"\d+(?:[.,:]\d+)*"), "#"),
     (re.compile(r"\s+"), " "),

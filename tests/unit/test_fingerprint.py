@@ -1,5 +1,7 @@
 """Which failures count as alike."""
 
+import time
+
 import pytest
 
 from jobs import fingerprint
@@ -32,3 +34,18 @@ def test_type_kind_and_words_count() -> None:
 
 def test_any_text_has_one() -> None:
     assert len(fingerprint.of("t", "E", "\ud800 \0" + "9" * 10_000)) == 16
+
+
+def test_a_failure_known_by_it_for_long_still_has_it() -> None:
+    message = "550 no <ada@example.org>, nor @bob, c@ or @d@e"
+    assert fingerprint.of("t", "E", message) == "e7c70c48e8b39dce"
+
+
+@pytest.mark.parametrize("word", ["x", "1a-", "\"'", "/a.b"])
+def test_a_long_word_is_not_read_again_from_each_of_its_letters(
+    word: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(fingerprint, "LONGEST", 30_000)
+    began = time.process_time()
+    fingerprint.of("t", "E", word * 30_000)
+    assert time.process_time() - began < 1.0
