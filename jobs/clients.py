@@ -48,6 +48,7 @@ def _redis(url: str, socket_timeout: float) -> Redis:
         socket_keepalive=True,
         health_check_interval=15,
         decode_responses=True,
+        encoding_errors="backslashreplace",  # what somebody put into a lane must not raise
     )
 
 

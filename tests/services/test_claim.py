@@ -5,7 +5,7 @@ from pymongo.errors import AutoReconnect
 from redis.exceptions import RedisError
 from structlog.testing import capture_logs
 
-from jobs import lanes, repository, services
+from jobs import clients, lanes, repository, services
 from jobs.claims import Hint
 from jobs.errors import StoreDown
 from jobs.registry import Lane
@@ -48,6 +48,16 @@ def test_hints_of_nothing_are_thrown_away(claim):
     lanes.push([Hint(ObjectId(), Lane("default", "high"))])
     id = services.enqueue("echo", {})
     assert ids(claim()) == [id]
+
+
+@pytest.mark.parametrize("empty", [False, True])
+def test_bytes_that_are_no_text_are_thrown_away(redis_client, empty):
+    lane = Lane("default", "medium")
+    clients.redis().lpush(lanes.key(lane), *[b"\xff\xfe"] * 2)
+    id = services.enqueue("echo", {})
+    assert lanes.head(lane, 10) == [ObjectId(id)]
+    assert list(lanes.ids(lane)) == [[ObjectId(id).binary]]
+    assert lanes.fetch(redis_client, [lane], 10, empty=empty) == [ObjectId(id)]
 
 
 def test_only_the_asked_queues_are_served(claim):

@@ -12,7 +12,7 @@ from tests.system.faults.world import World
 
 row = pytest.mark.row
 FAILING = ("raise_nul", "raise_huge", "exit")
-GARBAGE = ("", "x", "\x00", "6b", "z" * 24, "{}", "-1", "6" * 24, "ümläut", "a" * 100_000)
+GARBAGE = ("", "x", "\x00", "6b", "z" * 24, "{}", "-1", "6" * 24, "ümläut", b"\xff", "a" * 100_000)
 
 
 def refused(payload: dict[str, object], error: type[Exception], type: str = "odd") -> None:
