@@ -170,6 +170,14 @@ def test_an_edited_job_is_a_new_one_and_the_dead_one_is_discarded(
     assert (entry.target, entry.after) == (id, {"job": str(new.id), "discarded": True})
 
 
+def test_an_edit_that_was_written_another_way_is_sent_to_the_job_and_not_shown_again(
+    operator: Client, line: Line
+) -> None:
+    id = line.dead()
+    page = operator.post(f"/jobs/{id}/edit/?show=json", {"payload.text": "x"}).content.decode()
+    assert f'<form method="post" action="/jobs/{id}/edit/"' in page
+
+
 def test_an_edited_job_of_another_end_stays_as_it_is(operator: Client, line: Line) -> None:
     id = line.completed()
     operator.post(f"/jobs/{id}/edit/", {"payload.text": "again"})
