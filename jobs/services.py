@@ -3,7 +3,7 @@
 import random
 import time
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from functools import cache, partial
@@ -396,13 +396,18 @@ def resubmit(
     return accepted
 
 
-def cancel(id: str, *, actor: str) -> None:
+def cancel(id: str, *, actor: str, seen: str = "") -> None:
     """Stop a job for good. One that runs is not interrupted, but its end is no longer recorded.
 
-    Its `ctx.should_stop` becomes true within about 2 s. Raises `NotFound`, `IllegalMove`.
+    Its `ctx.should_stop` becomes true within about 2 s. With `seen`, only while that is its state:
+    a person who discards a dead job does not stop what a colleague has requeued meanwhile. Raises
+    `NotFound`, `IllegalMove`.
     """
-    if not repository.cancel({"_id": selectors.read_id(id)}, _retention_seconds()):
-        raise _refusal(id, "cancelled", sources(State.CANCELLED))
+    chosen: Document = {"_id": selectors.read_id(id)}
+    if seen:
+        chosen["$and"] = [{"status": seen}]
+    if not repository.cancel(chosen, _retention_seconds()):
+        raise _refusal(id, "cancelled", sources(State.CANCELLED), seen)
     audit.record(actor, "cancel", id, after={"status": State.CANCELLED.value})
 
 
@@ -712,10 +717,12 @@ def export_jobs(chosen: JobFilter, form: str, *, actor: str, reveal: bool = Fals
 # --- of one job or queue ----------------------------------------------------------------------
 
 
-def _refusal(id: str, verb: str, allowed: Iterable[State]) -> Exception:
+def _refusal(id: str, verb: str, allowed: Collection[State], seen: str = "") -> Exception:
     status = repository.status(selectors.read_id(id))
     if status is None:
         return NotFound(f"There is no job {id}.")
+    if seen and status in allowed:
+        return IllegalMove(f"The job has moved on meanwhile: it is {status} now.")
     states = ", ".join(sorted(allowed))
     return IllegalMove(f"The job is {status}; only what is {states} can be {verb}.")
 

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 from django.http import Http404, HttpResponse
@@ -120,7 +121,8 @@ def job_cancel(request: Request, id: str) -> HttpResponse:
         job = found(id)
         can = job.status in sources(State.CANCELLED)
         return shell(request, "cancel", {"job": job, "can": can, "back": _back(request, id)})
-    return _do(request, id, services.cancel, f"Job {id} is cancelled.")
+    cancel = partial(services.cancel, seen=request.POST.get("seen", ""))
+    return _do(request, id, cancel, f"Job {id} is cancelled.")
 
 
 @page("delete", (*READ, "POST"))

@@ -44,6 +44,16 @@ def test_a_cancelled_job_is_never_claimed_and_is_deleted_in_time(claim):
     assert stored(id)["expire_at"] is not None
 
 
+@pytest.mark.parametrize("now", [State.PENDING, State.RUNNING, State.SCHEDULED])
+def test_a_job_that_has_moved_on_since_it_was_seen_is_not_cancelled(now):
+    job = in_state(now)
+    with pytest.raises(IllegalMove, match=f"it is {now} now"):
+        services.cancel(str(job.id), actor="ada", seen=State.DEAD)
+    assert stored(job.id)["status"] == now
+    services.cancel(str(job.id), actor="ada", seen=now)
+    assert stored(job.id)["status"] == "cancelled"
+
+
 @pytest.mark.parametrize("verb", [services.requeue, services.cancel])
 def test_what_does_not_exist_is_said_so(verb):
     with pytest.raises(NotFound):

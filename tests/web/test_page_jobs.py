@@ -109,6 +109,19 @@ def test_cancel_asks_first(operator: Client, line: Line) -> None:
     assert selectors.job(id).status == "cancelled"
 
 
+def test_only_what_was_asked_about_is_cancelled(operator: Client, line: Line) -> None:
+    id = line.dead()
+    page = operator.get(f"/jobs/{id}/cancel/").content.decode()
+    assert "Discard this job?" in page
+    assert 'name="seen" value="dead"' in page
+    services.requeue(id, actor="bob")
+    answer = operator.post(f"/jobs/{id}/cancel/", {"seen": "dead"}, follow=True)
+    assert "Nothing was changed." in answer.content.decode()
+    assert selectors.job(id).status == "pending"
+    assert operator.post(f"/jobs/{id}/cancel/", {"seen": "a\x00"}).status_code == 302
+    assert selectors.job(id).status == "pending"
+
+
 def test_what_cannot_be_cancelled_offers_no_button(operator: Client, line: Line) -> None:
     page = operator.get(f"/jobs/{line.completed()}/cancel/").content.decode()
     assert "nothing left to cancel" in page
