@@ -160,6 +160,7 @@ def _shown(request: Request, name: str, draft: Draft, original: Job | None) -> H
         "original": original,
         "edits": name == "job_edit",
         "has_ended": original is not None and original.status in ENDED,
+        "is_part": is_part,  # then the code that is shown is of another type
     }
     if is_part:
         return render(request, f"parts/{part}.html", context)

@@ -87,5 +87,13 @@ window.taskqueue = (() => {
     for (const button of document.querySelectorAll("[data-once] button")) button.disabled = false;
   });
 
+  // Fields that did not come: the chooser says again what those are of that are shown.
+  for (const failure of ["htmx:responseError", "htmx:sendError", "htmx:timeout"]) {
+    document.addEventListener(failure, (event) => {
+      if (!event.target.matches(".chooser select")) return;
+      event.target.value = document.querySelector("#fields [name=type]").value;
+    });
+  }
+
   return { byId, remembered, remember, length, tell };
 })();

@@ -321,6 +321,28 @@ def test_the_form_of_a_job_keeps_what_was_typed_whatever_it_is_shown_as(
     assert Job.objects.get().payload == {"text": "typed by hand"}
 
 
+def test_what_is_submitted_is_of_the_type_that_is_chosen(
+    page: Page, probe: str, until: Callable[..., object]
+) -> None:
+    tab = page.context.new_page()  # whose console may tell of the request that fails
+    tab.goto(f"/jobs/new/?type={probe}")
+    chooser, submit = tab.get_by_label("Job type"), tab.get_by_role("button", name="Submit job")
+    tab.get_by_role("button", name="Show as code").click()
+    expect(tab.locator("#code-1")).to_contain_text(probe)
+    held: list[Route] = []
+    tab.route("**/jobs/new/?type=*", lambda route: held.append(route), times=1)
+    chooser.select_option("send_email")
+    expect(submit).to_be_disabled()
+    until(lambda: held or tab.wait_for_timeout(20))
+    held[0].abort()
+    expect(chooser).to_have_value(probe)
+    expect(submit).to_be_enabled()
+    chooser.select_option("send_email")
+    expect(tab.locator("legend").first).to_have_text("Payload of send_email")
+    expect(submit).to_be_enabled()
+    expect(tab.locator("#code")).to_be_empty()
+
+
 def test_workers_are_asked_in_place_and_the_page_says_when_they_heed(
     page: Page, line: Line
 ) -> None:
