@@ -63,7 +63,8 @@ def _job_page(request: Request, job: Job, *, revealed: bool = False) -> HttpResp
     }
     if revealed:
         context["address"] = job_url(str(job.id))  # this one is answered to a button alone
-    return live(request, "job", context, polls=job.status not in ENDED and not revealed)
+    moves = bool(MOVES[State(job.status)])  # people move what is dead or cancelled
+    return live(request, "job", context, polls=moves and not revealed)
 
 
 def _verbs(status: State) -> list[str]:

@@ -15,7 +15,7 @@ from django.test import Client
 from pytest_django.fixtures import Settings
 from redis.connection import AbstractConnection
 
-from jobs import mongodb, people, roles, secrets, snapshot
+from jobs import mongodb, people, roles, secrets, services, snapshot
 from jobs.clients import redis
 from jobs.limits import key as limit_key
 from tests.web.conftest import FRAGMENT, Commands, Line
@@ -135,6 +135,20 @@ def test_what_arrives_is_shown_by_one_of_the_next_polls(
     id = line.pending()
     answer = until(lambda: a if (a := poll(operator, "/jobs/", rev)).status_code == 200 else None)
     assert id in answer.content.decode()
+
+
+def test_the_page_of_a_dead_job_is_sent_again_only_when_somebody_has_moved_it(
+    operator: Client, line: Line
+) -> None:
+    id = line.dead()
+    rev = rev_of(operator.get(f"/jobs/{id}/"))
+    snapshot.forget()
+    assert poll(operator, f"/jobs/{id}/", rev).status_code == 204
+    services.requeue(id, actor="ada")
+    snapshot.forget()
+    answer = poll(operator, f"/jobs/{id}/", rev)
+    assert answer.status_code == 200
+    assert "Why is it not running?" in answer.content.decode()
 
 
 @pytest.mark.usefixtures("slow_machine")

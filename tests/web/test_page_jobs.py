@@ -60,12 +60,14 @@ def test_a_retrying_job_says_when_and_why(operator: Client, line: Line) -> None:
     assert "<summary>Traceback</summary>" in page
 
 
-def test_the_poll_ends_with_the_job(operator: Client, line: Line) -> None:
-    runs, done = line.running(), line.completed()
-    assert "every 2s" in operator.get(f"/jobs/{runs}/").content.decode()
+def test_the_poll_ends_with_a_job_that_nobody_can_move(operator: Client, line: Line) -> None:
+    done, runs, dead, cancelled = line.completed(), line.running(), line.dead(), line.pending()
+    services.cancel(cancelled, actor="ada")
     assert "every 2s" not in operator.get(f"/jobs/{done}/").content.decode()
-    assert operator.get(f"/jobs/{runs}/", **FRAGMENT).status_code == 200
     assert operator.get(f"/jobs/{done}/", **FRAGMENT).status_code == 286
+    for id in (runs, dead, cancelled):
+        assert "every 2s" in operator.get(f"/jobs/{id}/").content.decode()
+        assert operator.get(f"/jobs/{id}/", **FRAGMENT).status_code == 200
 
 
 @pytest.mark.parametrize("id", ["0" * 24, "nonsense", "%00"])
