@@ -79,12 +79,25 @@ window.taskqueue = (() => {
     setTimeout(() => (word.textContent = "Copy"), 2000);
   });
 
+  const AGAIN_AFTER = 10_000; // milliseconds in which nothing came of it: it may be sent anew
+  const sent = new Set();
+  const disable = (form, is) => {
+    for (const field of form.elements) if (field.localName === "button") field.disabled = is;
+  };
+  const release = (form) => {
+    sent.delete(form);
+    disable(form, false);
+  };
   document.addEventListener("submit", (event) => {
-    if (!event.target.matches("[data-once]")) return;
-    for (const button of event.target.querySelectorAll("button")) button.disabled = true;
+    const form = event.target;
+    if (!form.matches("[method=post]") || event.defaultPrevented) return;
+    if (sent.has(form)) return event.preventDefault();
+    sent.add(form);
+    setTimeout(() => disable(form, true)); // not yet: a disabled button would not send its value
+    setTimeout(() => release(form), AGAIN_AFTER);
   });
   addEventListener("pageshow", () => {
-    for (const button of document.querySelectorAll("[data-once] button")) button.disabled = false;
+    for (const form of document.querySelectorAll("form[method=post]")) release(form);
   });
 
   // Fields that did not come: the chooser says again what those are of that are shown.

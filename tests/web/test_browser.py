@@ -321,6 +321,29 @@ def test_the_form_of_a_job_keeps_what_was_typed_whatever_it_is_shown_as(
     assert Job.objects.get().payload == {"text": "typed by hand"}
 
 
+def test_a_form_is_sent_once_and_again_if_nothing_came_of_it_for_ten_seconds(
+    page: Page, line: Line, until: Callable[..., object]
+) -> None:
+    sent: list[Route] = []
+
+    def keep(route: Route) -> None:
+        sent.append(route)
+        route.fulfill(status=204)  # as if stopped: the page stays
+
+    page.clock.install()
+    page.goto(f"/jobs/{line.dead()}/")
+    page.route("**/requeue/", keep)
+    button = page.locator("#live").get_by_role("button", name="Requeue", exact=True)
+    button.dblclick()
+    expect(button).to_be_disabled()
+    button.evaluate("button => (button.disabled = false, button.click())")  # as after a morph
+    page.clock.fast_forward(10_000)
+    expect(button).to_be_enabled()
+    assert len(sent) == 1
+    button.click()
+    until(lambda: len(sent) == 2 or page.wait_for_timeout(20))
+
+
 def test_what_is_submitted_is_of_the_type_that_is_chosen(
     page: Page, probe: str, until: Callable[..., object]
 ) -> None:
