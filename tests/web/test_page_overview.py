@@ -140,6 +140,8 @@ def test_the_hour_is_drawn_and_written(operator: Client, line: Line) -> None:
     page = operator.get("/").content.decode()
     assert page.count('<figure class="panel graph"') == 3
     assert page.count('<tr><th scope="row">') == 3 * 60
+    assert len(re.findall(r"<span>\d\d:\d\d UTC</span></div>", page)) == 3
+    assert page.count('<th scope="col">Minute, UTC</th>') == 3
 
 
 def test_errors_lead_to_their_jobs(operator: Client, line: Line) -> None:
