@@ -168,8 +168,8 @@ def actions(request: Request, status: str) -> list[Action]:
 def job_suggest(request: Request) -> HttpResponse:
     """Answer with what may stand where the cursor is."""
     text = request.GET.get("q", "")[: query.LONGEST]
-    at = request.GET.get("at", "")
-    place = min(int(at), len(text)) if at.isascii() and at[:4].isdigit() else len(text)
+    at = request.GET.get("at", "")[:4]  # no text is longer
+    place = min(int(at), len(text)) if at.isascii() and at.isdigit() else len(text)
     return render(request, "parts/suggestions.html", {"found": suggestions.suggest(text, place)})
 
 

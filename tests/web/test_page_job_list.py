@@ -95,7 +95,8 @@ def test_a_suggestion_replaces_its_word_alone(operator: Client, line: Line) -> N
     (each,) = answer.context["found"]
     assert (each.text, each.at) == ("state:dead queue:mail", 10)
     assert 'role="option"' in body(answer)
-    assert operator.get("/jobs/suggest/", {"q": "x", "at": "²"}).status_code == 200
+    for at in ("²", "1234x", "9" * 5000, "-1", ""):
+        assert operator.get("/jobs/suggest/", {"q": "x", "at": at}).status_code == 200
 
 
 # --- saved views --------------------------------------------------------------------------------
