@@ -3,14 +3,14 @@
 import json
 from collections.abc import Mapping
 from datetime import UTC, datetime
-from functools import cache
+from functools import cache, lru_cache
 from typing import Any
 
 from django import template
 from django.http import QueryDict
 from django.template.loader import render_to_string
 from django.urls import reverse
-from django.utils.html import format_html
+from django.utils.html import format_html, format_html_join
 
 from jobs.models import Attempt, Job
 from jobs.roles import CHANGING
@@ -45,6 +45,7 @@ ACT = (
     'form="act" formaction="{0}" hx-post="{0}" hx-target="#messages" hx-swap="innerHTML"'
     ' hx-sync="this:drop"'
 )
+MINUTES = 2_000  # rows of charts that a process remembers: those of some 15 pages
 SHOWN = 60  # characters of a value in a list
 SECONDS = (("d", 86400), ("h", 3600), ("m", 60))
 
@@ -113,6 +114,14 @@ def when(moment: datetime | None, manner: str = "ago") -> str:
         return ""
     utc = moment.astimezone(UTC)
     return format_html(WHEN, utc.isoformat(), f"{utc:%Y-%m-%d %H:%M:%S} UTC", manner)
+
+
+@register.simple_tag
+@lru_cache(MINUTES)
+def minute(at: datetime, values: tuple[str, ...]) -> str:
+    """A row of a chart's table: the same in the next part, unless it is of the last minutes."""
+    cells = format_html_join("", '<td class="num">{}</td>', ((value,) for value in values))
+    return format_html('<tr><th scope="row">{}</th>{}</tr>', f"{at.astimezone(UTC):%H:%M}", cells)
 
 
 @register.filter

@@ -25,7 +25,7 @@ class Graph:
     labels: list[str]  # of the axis, from its top down
     legend: list[tuple[str, str]]  # each line and its newest value
     marks: list[datetime]
-    rows: list[tuple[datetime, list[str]]]
+    rows: list[tuple[datetime, tuple[str, ...]]]
 
 
 def throughput(minutes: Sequence[Minute]) -> Graph:
@@ -77,7 +77,7 @@ def _graph(
         [say(tick) for tick in chart.ticks],
         [(line.name, say(line.last)) for line in chart.lines],
         [times[len(times) * mark // MARKS - (mark == MARKS)] for mark in range(MARKS + 1)],
-        [(at, [say(value) for value in values]) for at, *values in reversed(list(rows))],
+        [(at, tuple(map(say, values))) for at, *values in reversed(list(rows))],
     )
 
 
