@@ -203,6 +203,12 @@ class Walk:
     def match(self) -> Document:
         return {"$and": self.selected} if self.selected else {}
 
+    def as_far_as(self, edge: ObjectId | None, order: int) -> Document:
+        """What is found of the jobs up to `edge`; `None`: of all."""
+        bound = [{"_id": {"$lte" if order > 0 else "$gte": edge}}] if edge else []
+        every = [*self.selected, *bound, *self.sought]
+        return {"$and": every} if every else {}
+
     def stages(self, order: int, most: int) -> list[Document]:
         """The jobs that are found; if something is sought, among that many."""
         through: list[Document] = [{"$match": self.match()}, {"$sort": {"_id": order}}]
@@ -216,16 +222,22 @@ def find(every: Sequence[Document], totals: Mapping[str, int], order: int, limit
 
     `totals`: how many jobs there are in each state, about.
     """
-    walk = _walk(every, totals)
-    pipeline = [*walk.stages(order, EXAMINED), {"$limit": limit}, {"$project": {"_id": 1}}]
+    walk, jobs = _walk(every, totals), collection("jobs")
     with mongodb.within(SECONDS):
-        jobs = collection("jobs")
-        ids = [job["_id"] for job in jobs.aggregate(pipeline, hint=walk.index)]
-        if len(ids) >= limit or not walk.sought:
-            return Found(ids, None)
-        last = jobs.find(walk.match(), {"_id": 1}, hint=walk.index).sort("_id", order)
-        edge = [job["_id"] for job in last.skip(EXAMINED - 1).limit(2)]
-    return Found(ids, edge[0] if len(edge) == 2 else None)
+        edge = _edge(walk, order, EXAMINED) if walk.sought else None
+        found = jobs.find(walk.as_far_as(edge, order), {"_id": 1}, hint=walk.index)
+        ids = [job["_id"] for job in found.sort("_id", order).limit(limit)]
+    return Found(ids, edge if len(ids) < limit else None)
+
+
+def _edge(walk: Walk, order: int, most: int) -> ObjectId | None:
+    """Return the last of the first `most` jobs of a walk; `None`: there are no more than those.
+
+    It is read first and searched up to: jobs come and go, so a place counted later is another job.
+    """
+    found = collection("jobs").find(walk.match(), {"_id": 1}, hint=walk.index)
+    last = [job["_id"] for job in found.sort("_id", order).skip(most - 1).limit(2)]
+    return last[0] if len(last) == 2 else None
 
 
 @dataclass(frozen=True)

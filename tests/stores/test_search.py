@@ -1,7 +1,8 @@
 """The query language against a real MongoDB: what each term finds, and how far a page looks."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import pytest
 from bson import ObjectId
@@ -163,6 +164,58 @@ def test_a_page_says_how_far_it_looked_and_the_next_goes_on(
     newer = selectors.newer_cursor(chosen, second)
     assert newer
     assert {str(job.id) for job in selectors.every_job(chosen, 10)} == {sought}
+
+
+class Moving:
+    """The jobs, some of which move between the first two reads of them."""
+
+    def __init__(self, move: Callable[[], object]) -> None:
+        self.moves = [move]
+        self.reads = 0
+
+    def __call__(self, name: str) -> "Moving":
+        return self
+
+    def __getattr__(self, name: str) -> Any:
+        self.reads += 1
+        if self.reads == 2:
+            self.moves.pop()()
+        return getattr(collection("jobs"), name)
+
+
+def walked(query: str, order: selectors.Order) -> list[str]:
+    """Return what all pages of a search show, one after the other."""
+    selectors.forget_stats()
+    ids, cursor = [], ""
+    while True:
+        page = selectors.jobs(JobFilter(query=query), cursor=cursor, order=order)
+        ids += [str(job.id) for job in page.jobs]
+        if page.next_cursor is None:
+            return ids
+        cursor = page.next_cursor
+
+
+def test_jobs_that_leave_meanwhile_make_no_page_skip_another(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    ids = [mail(copies=number) for number in range(7)]
+    first = {"_id": {"$in": [ObjectId(id) for id in ids[:2]]}}
+    moving = Moving(lambda: collection("jobs").update_many(first, {"$set": {"status": "running"}}))
+    monkeypatch.setattr(search, "EXAMINED", 4)
+    monkeypatch.setattr(search, "collection", moving)
+    assert walked("state:pending args.copies:4", "oldest") == [ids[4]]
+    assert not moving.moves
+
+
+def test_jobs_that_arrive_meanwhile_make_no_page_repeat_another(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    ids = [mail(copies=number) for number in range(7)]
+    moving = Moving(lambda: [mail(copies=20) for _ in range(2)])
+    monkeypatch.setattr(search, "EXAMINED", 4)
+    monkeypatch.setattr(search, "collection", moving)
+    assert walked("args.copies:3", "newest") == [ids[3]]
+    assert not moving.moves
 
 
 def test_a_full_page_comes_before_the_limit_of_the_search(monkeypatch: pytest.MonkeyPatch) -> None:
