@@ -30,7 +30,7 @@ MOST_WORKERS = 1_000
 OLDEST_SECONDS = 50 * 365 * 86_400
 # Where a last error may be: a job that completed has none.
 MAY_HAVE_FAILED = [state.value for state in State if state is not State.COMPLETED]
-AS_JSON: dict[str, Any] = {"true": True, "false": False, "null": None}
+BOOLEANS = {"true": True, "false": False}
 COMPARED = {">": "$gt", ">=": "$gte", "<": "$lt", "<=": "$lte"}
 
 
@@ -142,16 +142,19 @@ def _of_payload(term: Term, *, reveal: bool) -> Iterator[Document]:
         if not types:
             raise _refused(term, f"{path} is secret or unknown: use another payload field")
         yield {"type": {"$in": types}}
-    yield {f"payload.{path}": _compared(term) if term.operator else _literally(term.value)}
+    field = f"payload.{path}"
+    yield {field: _compared(term)} if term.operator else _literally(field, term.value)
 
 
-def _literally(value: str) -> Document:
+def _literally(field: str, value: str) -> Document:
     """A text, in which * stands for anything; what reads as JSON is also looked for as that."""
     if "*" in value:
         pattern = ".*".join(map(re.escape, value.split("*")))
-        return {"$regex": f"^{pattern}$", "$options": "s"}
-    also = AS_JSON[value] if value in AS_JSON else number(value)
-    return {"$in": [value] if also is None and value != "null" else [value, also]}
+        return {field: {"$regex": f"^{pattern}$", "$options": "s"}}
+    if value == "null":  # by its type: a field that is not there equals null
+        return {"$or": [{field: value}, {field: {"$type": "null"}}]}
+    also = BOOLEANS.get(value, number(value))
+    return {field: {"$in": [value] if also is None else [value, also]}}
 
 
 def _refused(term: Term, message: str) -> InvalidRequest:

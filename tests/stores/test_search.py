@@ -112,6 +112,19 @@ def test_what_is_typed_is_literal() -> None:
     assert found("args.to:$ne") == set()
 
 
+def test_null_is_a_value_and_not_a_missing_field() -> None:
+    null, word, lists, missing = mail(), mail(), mail(), mail()
+    for id, payload in (
+        (null, {"cc": None}),
+        (word, {"cc": "null"}),
+        (lists, {"cc": [{"to": "ada"}, {"name": "bob"}]}),
+    ):
+        collection("jobs").update_one({"_id": ObjectId(id)}, {"$set": {"payload": payload}})
+    assert found("args.cc:null", reveal=True) == {null, word}
+    assert found("args.cc.to:null", reveal=True) == set()
+    assert found("-args.cc:null", reveal=True) == {lists, missing}
+
+
 def test_no_secret_is_searched_without_the_right() -> None:
     id = services.enqueue(LOGIN, {"user": "bob", "pin": "secret-pin"})
     with pytest.raises(InvalidRequest, match="at 1: pin is secret"):
