@@ -3,6 +3,7 @@
 `state:dead type:send_email -tag:bulk args.to:"*@x.com" age:>1h attempts:>2 created:2026-11-24..`
 """
 
+import math
 import re
 import unicodedata
 from collections.abc import Callable, Iterable, Sequence
@@ -77,11 +78,16 @@ def seconds(age: str) -> float | None:
     return float(found[1]) * UNITS[found[2]] if found else None
 
 
+NUMBER = re.compile(r"-?(0|[1-9][0-9]*)(\.[0-9]+)?([eE][+-]?[0-9]+)?")
+
+
 def number(text: str) -> int | float | None:
     """Return the number that a text is, as JSON and MongoDB have it; `None`: it is none."""
-    if not re.fullmatch(r"-?\d{1,18}(\.\d{1,15})?", text, re.ASCII):
+    if not NUMBER.fullmatch(text):
         return None
-    return float(text) if "." in text else int(text)
+    if text.removeprefix("-").isdigit() and -(2**63) <= int(text) < 2**63:
+        return int(text)
+    return float(text) if math.isfinite(float(text)) else None
 
 
 Period = tuple[datetime | None, datetime | None]

@@ -112,6 +112,16 @@ def test_what_is_typed_is_literal() -> None:
     assert found("args.to:$ne") == set()
 
 
+def test_numbers_are_found_as_they_are_printed() -> None:
+    id = mail()
+    for number in (1834567890123456789, 0.1 + 0.2, 100_000):
+        change = {"$set": {"payload.copies": number}}
+        collection("jobs").update_one({"_id": ObjectId(id)}, change)
+        assert found(f"args.copies:{number}") == {id}, number
+    assert found("args.copies:1e5") == {id}
+    assert found("args.copies:>99999999999999999999") == set()
+
+
 def test_null_is_a_value_and_not_a_missing_field() -> None:
     null, word, lists, missing = mail(), mail(), mail(), mail()
     for id, payload in (

@@ -106,7 +106,21 @@ def test_ages_and_numbers() -> None:
         *(90.0, 5400.0, 172800.0),
         *(None, None),
     ]
-    assert [query.number(text) for text in ("5", "-1.5", "1e9", "٣", "")] == [5, -1.5, *[None] * 3]
+
+
+@pytest.mark.parametrize(
+    "number", [5, -1.5, 1834567890123456789, -(2**63), 0.1 + 0.2, 1e-07, 1e16, 1e300, 0, -0.0]
+)
+def test_numbers_are_read_as_python_and_json_print_them(number: float) -> None:
+    read = query.number(repr(number))
+    assert (read, type(read)) == (number, type(number))
+
+
+def test_what_no_store_has_as_a_number_is_none() -> None:
+    assert query.number("1E5") == 1e5
+    assert query.number(str(2**63)) == 2.0**63  # MongoDB's whole numbers end before
+    for text in ("٣", "", "007", "1.", ".5", "NaN", "Infinity", "1e999", "9" * 400, " 1", "1e5x"):
+        assert query.number(text) is None, text
 
 
 def test_the_word_at_the_cursor_may_hold_a_quoted_space() -> None:
