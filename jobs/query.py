@@ -149,7 +149,9 @@ KINDS: dict[str, Kind] = {
     "tag": Kind("tag:bulk", "a tag", _is_name),
     "id": Kind("id:6743f0…", "a job's id, 24 hexadecimal digits", _is_id),
     "worker": Kind(
-        "worker:host:4711", "who holds it or held it last: host, host:pid, id", _is_text
+        "worker:host:4711",
+        "who holds it or held it last: its id or, until a day after its end, host or host:pid",
+        _is_text,
     ),
     "error": Kind("error:timeout", "text or kind of its last error", _is_text),
     "fingerprint": Kind(

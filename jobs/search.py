@@ -6,7 +6,7 @@ stored and asked, a page costs MongoDB some tens of milliseconds, and says how f
 """
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any
@@ -59,6 +59,11 @@ def masked(text: str) -> str:
     )
 
 
+def by_host(terms: Iterable[Term]) -> bool:
+    """Return whether workers are named by host: those that are forgotten by now are not meant."""
+    return any(term.name == "worker" and not ObjectId.is_valid(term.value) for term in terms)
+
+
 def _path(term: Term) -> str:
     return term.name.removeprefix(ARGS)
 
@@ -92,7 +97,7 @@ def _conditions(term: Term, *, reveal: bool) -> Iterator[Document]:
         case "id":
             yield {"_id": ObjectId(value)}
         case "worker":
-            yield {"worker": {"$in": _workers(value)}}
+            yield {"worker": {"$in": _workers(term)}}
         case "error":
             yield {"status": {"$in": MAY_HAVE_FAILED}}
             text = {"$regex": re.escape(value), "$options": "i"}
@@ -118,15 +123,24 @@ def _compared(term: Term) -> Any:
     return {COMPARED[term.operator]: value} if term.operator else value
 
 
-def _workers(named: str) -> list[ObjectId]:
-    """Return the workers that an id, a host or host:pid names."""
+def _workers(term: Term) -> list[ObjectId]:
+    """Return the workers that an id, a host or host:pid names, if they are known."""
+    named = term.value
     if ObjectId.is_valid(named):
         return [ObjectId(named)]
     host, _, pid = named.rpartition(":")
     chosen: Document = {"host": host, "pid": int(pid)} if host and _is_pid(pid) else {"host": named}
     with mongodb.within(SECONDS):
-        found = collection("workers").find(chosen, {"_id": 1}).limit(MOST_WORKERS)
-        return [worker["_id"] for worker in found]
+        found = list(collection("workers").find(chosen, {"_id": 1}).limit(MOST_WORKERS + 1))
+    if not found:
+        raise _refused(
+            term, f"no worker {named} is known. One is forgotten a day after its end: use its id"
+        )
+    if len(found) > MOST_WORKERS:
+        raise _refused(
+            term, f"more than {MOST_WORKERS:,} workers are {named}: use host:pid or the id of one"
+        )
+    return [worker["_id"] for worker in found]
 
 
 def _is_pid(text: str) -> bool:

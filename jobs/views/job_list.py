@@ -31,6 +31,7 @@ def jobs(request: Request) -> HttpResponse:
     context = {
         **found,
         "text": text,
+        "by_host": search.by_host(terms) and not found["faults"],
         "chips": [] if found["faults"] else list(_chips(terms)),
         "tabs": _tabs(request, terms, status, counted=not found["faults"]),
         "actions": actions(request, status),

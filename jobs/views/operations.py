@@ -4,7 +4,7 @@ from django.contrib import messages
 from django.http import Http404, HttpResponse
 from django.shortcuts import redirect, resolve_url
 
-from jobs import roles, selectors, services
+from jobs import query, roles, search, selectors, services
 from jobs.errors import FieldError, InvalidRequest
 from jobs.models import Operation
 from jobs.selectors import JobFilter
@@ -43,6 +43,7 @@ def operation_preview(request: Request) -> HttpResponse:
         ),
         "ticked": ids,
         "text": text,
+        "by_host": not ids and search.by_host(query.parse(text)),
         "back": back,
         "typed_above": services.TYPED_ABOVE,
     }

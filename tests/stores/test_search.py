@@ -98,8 +98,27 @@ def test_each_term_finds_its_jobs_and_its_negation_the_others() -> None:
         assert found(query) == {one}, query
         if " " not in query:
             assert found(f"-{query}") == {other}, query
-    assert found("worker:app-1:8") == set()
     assert found("state:dead state:pending") == set()
+
+
+def test_a_host_is_refused_whose_workers_are_forgotten_or_too_many(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    held = mail()
+    for pid in (7, 8):
+        id = ObjectId()
+        services.register_worker(
+            id, ["low"], supervisor=id, host="app-1", pid=pid, concurrency=1, version="1"
+        )
+        collection("jobs").update_one({"_id": ObjectId(held)}, {"$set": {"worker": id}})
+    for query in ("worker:app-2", "-worker:app-2", "worker:app-1:9"):
+        with pytest.raises(InvalidRequest, match="forgotten a day after its end"):
+            found(query)
+    assert found("worker:app-1") == {held}
+    monkeypatch.setattr(search, "MOST_WORKERS", 1)
+    with pytest.raises(InvalidRequest, match="at 7: more than 1 workers"):
+        found("tag:x -worker:app-1")
+    assert found("worker:app-1:8") == {held}
 
 
 def test_what_is_typed_is_literal() -> None:

@@ -101,7 +101,7 @@ def test_periods_hold_their_last_day() -> None:
     assert query.period("2026-11-24T13:00+01:00..") == (noon, None)
 
 
-def test_ages_and_numbers() -> None:
+def test_ages() -> None:
     assert [query.seconds(age) for age in ("90s", "1.5h", "2d", "h", "1y")] == [
         *(90.0, 5400.0, 172800.0),
         *(None, None),

@@ -64,6 +64,15 @@ def test_a_search_that_stopped_says_where(
     assert "No job matches." not in page
 
 
+def test_a_search_by_host_says_that_workers_are_forgotten(operator: Client, line: Line) -> None:
+    said = "one is forgotten a day after its end"
+    line.pending()
+    assert said in body(operator.get("/jobs/?q=-worker:host.example"))
+    assert said not in body(operator.get(f"/jobs/?q=-worker:{line.worker}"))
+    asked = {"action": "cancel", "q": "-worker:host.example"}
+    assert said in body(operator.post("/operations/preview/", asked))
+
+
 # --- suggestions --------------------------------------------------------------------------------
 
 
