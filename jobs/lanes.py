@@ -130,10 +130,18 @@ def head(lane: Lane, count: int) -> list[ObjectId]:
     return [id for id in map(_object_id, ids) if id is not None]  # type: ignore[arg-type]
 
 
-def holds(lane: Lane, id: ObjectId, within: int) -> bool:
-    """Return whether an id is among the first `within` of a lane. Raises `RedisError`."""
-    place = redis().lpos(key(lane), str(id), rank=-1, maxlen=within)
-    return place is not None
+def holds(lane: Lane, id: ObjectId, within: int) -> bool | None:
+    """Return whether a lane has an id. Raises `RedisError`.
+
+    `None`: it is not among the first `within`, and there are more.
+    """
+    with redis().pipeline() as asked:  # as one: what is pushed in between would count as more
+        asked.lpos(key(lane), str(id), rank=-1, maxlen=within)
+        asked.llen(key(lane))
+        place, length = asked.execute()
+    if place is not None:
+        return True
+    return None if length > within else False
 
 
 def ids(lane: Lane, piece: int = 10_000) -> Iterator[list[bytes]]:

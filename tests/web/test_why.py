@@ -108,6 +108,15 @@ def test_an_id_that_redis_has_lost(line: Line) -> None:
     assert codes(id) == []
 
 
+def test_an_id_behind_many_stale_ones_is_not_said_to_be_lost(
+    line: Line, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lane = Lane("default", "medium")
+    monkeypatch.setattr("jobs.why.SOUGHT", 3)
+    lanes.push([services.Hint(ObjectId(), lane) for _ in range(4)])
+    assert codes(line.pending()) == []
+
+
 def test_redis_down_is_said_and_nothing_fails(line: Line, monkeypatch: pytest.MonkeyPatch) -> None:
     id = line.pending()
     monkeypatch.setattr(lanes, "redis", lambda: Redis(port=1))  # where nobody listens
