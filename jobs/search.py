@@ -101,7 +101,7 @@ def _conditions(term: Term, *, reveal: bool) -> Iterator[Document]:
         case "error":
             yield {"status": {"$in": MAY_HAVE_FAILED}}
             text = {"$regex": re.escape(value), "$options": "i"}
-            yield {"$or": [{"error": text}, {"attempts.error_type": text}]}
+            yield {"$or": [{"error": text}, _kind_of_last_error(text)]}
         case "attempts":
             yield {"attempt": _compared(term)}
         case "age":
@@ -116,6 +116,14 @@ def _conditions(term: Term, *, reveal: bool) -> Iterator[Document]:
             yield {term.name: value}
         case _:
             yield from _of_payload(term, reveal=reveal)
+
+
+def _kind_of_last_error(text: Document) -> Document:
+    last = {"$last": "$attempts.error_type"}
+    has_it = {"$regexMatch": {"input": last, "regex": text["$regex"], "options": text["$options"]}}
+    # Neither do all attempts lack it, nor does the last one: so asked, MongoDB works the last one
+    # out of those jobs alone of which some attempt has it, and takes half the time.
+    return {"$nor": [{"attempts.error_type": {"$not": text}}, {"$expr": {"$not": [has_it]}}]}
 
 
 def _compared(term: Term) -> Any:

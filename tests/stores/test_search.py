@@ -101,6 +101,23 @@ def test_each_term_finds_its_jobs_and_its_negation_the_others() -> None:
     assert found("state:dead state:pending") == set()
 
 
+def test_an_error_is_the_last_one_by_its_text_or_kind() -> None:
+    one, never = mail(), mail()
+    fail(one, "no route to host", "retrying")
+    earlier = {"error_type": "KeyError", "error": "'pin'", "traceback": ""}
+    first = {"$each": [earlier], "$position": 0}
+    collection("jobs").update_one({"_id": ObjectId(one)}, {"$push": {"attempts": first}})
+    for query, those in (
+        ("error:timeouterr", {one}),
+        ("error:ROUTE", {one}),
+        ("error:keyerror", set()),
+        ("error:\"'pin'\"", set()),
+        ("-error:timeout", {never}),
+        ("-error:keyerror", {one, never}),
+    ):
+        assert found(query) == those, query
+
+
 def test_a_host_is_refused_whose_workers_are_forgotten_or_too_many(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
