@@ -91,6 +91,7 @@ def number(text: str) -> int | float | None:
 
 
 Period = tuple[datetime | None, datetime | None]
+DAY = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")  # Python reads weeks as well, as their Monday
 
 
 def period(text: str) -> Period | None:
@@ -102,7 +103,7 @@ def period(text: str) -> Period | None:
     since, until = _moment(first), _end(last if dots else first)
     given = [part for part in ((first, last) if dots else (first,)) if part]
     read = [moment for part, moment in ((first, since), (last, until)) if part and moment]
-    if not given or len(read) < len(given) or (not dots and "T" in first):
+    if not given or len(read) < len(given) or not (dots or DAY.fullmatch(first)):
         return None
     return since, until
 
@@ -112,14 +113,14 @@ def _moment(text: str) -> datetime | None:
         moment = datetime.fromisoformat(text)
     except ValueError:
         return None
-    if not 1970 <= moment.year <= 9000:
+    if not DAY.match(text) or not 1970 <= moment.year <= 9000:
         return None
     return moment.astimezone(UTC) if moment.tzinfo else moment.replace(tzinfo=UTC)
 
 
 def _end(text: str) -> datetime | None:
     moment = _moment(text)
-    return moment + timedelta(days=1) if moment and len(text) <= len("2026-11-24") else moment
+    return moment + timedelta(days=1) if moment and DAY.fullmatch(text) else moment
 
 
 def _is_name(value: str) -> bool:

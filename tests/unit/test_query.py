@@ -101,6 +101,17 @@ def test_periods_hold_their_last_day() -> None:
     assert query.period("2026-11-24T13:00+01:00..") == (noon, None)
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        *("2026-11-24t12:00", "2026-11-24_12:00", "2026-11-24 12:00", "2026-11-24T12:00"),
+        *("2026-W48", "2026-W48..", "..2026-W48", "20261124", "2026-W48-2", "٢٠٢٦-11-24"),
+    ],
+)
+def test_a_time_or_week_is_no_day(text: str) -> None:
+    assert query.period(text) is None
+
+
 def test_ages() -> None:
     assert [query.seconds(age) for age in ("90s", "1.5h", "2d", "h", "1y")] == [
         *(90.0, 5400.0, 172800.0),
