@@ -234,13 +234,6 @@ class Walk:
         every = [*self.selected, *bound, *self.sought]
         return {"$and": every} if every else {}
 
-    def stages(self, order: int, most: int) -> list[Document]:
-        """The jobs that are found; if something is sought, among that many."""
-        through: list[Document] = [{"$match": self.match()}, {"$sort": {"_id": order}}]
-        if not self.sought:
-            return through
-        return [*through, {"$limit": most}, {"$match": {"$and": self.sought}}]
-
 
 def find(every: Sequence[Document], totals: Mapping[str, int], order: int, limit: int) -> Found:
     """Return up to `limit` jobs for which every condition holds, by age.
@@ -283,14 +276,10 @@ def _count(every: Sequence[Document], status: str, totals: Mapping[str, int]) ->
         return Count(0)
     few, in_it = totals[status] <= COUNTED, {"status": status}
     walk = Walk("by_status", [in_it], list(every)) if few else _walk([*every, in_it], totals)
-    pipeline = [*walk.stages(-1, COUNTED), {"$limit": COUNTED}, {"$count": "jobs"}]
     with mongodb.within(SECONDS):
-        jobs = collection("jobs")
-        found = sum(row["jobs"] for row in jobs.aggregate(pipeline, hint=walk.index))
-        if few:
-            return Count(found)
-        beyond = jobs.find(walk.match(), {"_id": 1}, hint=walk.index).sort("_id", -1)
-        return Count(found, more=bool(list(beyond.skip(COUNTED).limit(1))))
+        edge = _edge(walk, -1, COUNTED)
+        found = collection("jobs").count_documents(walk.as_far_as(edge, -1), hint=walk.index)
+    return Count(found, more=edge is not None)
 
 
 def _walk(every: Sequence[Document], totals: Mapping[str, int]) -> Walk:

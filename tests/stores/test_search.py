@@ -318,6 +318,17 @@ def test_counts_are_by_state_and_say_when_they_are_not_all(
     assert selectors.count(JobFilter(query="args.copies:1"))["dead"] == search.Count(1)
 
 
+def test_a_count_is_not_taken_for_whole_because_the_total_is_older(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(search, "COUNTED", 2)
+    every = search.conditions("args.copies:1")
+    for more in (False, False, True):
+        mail()
+        counted = search.count(every, {"pending": 1})["pending"]
+        assert counted.more is more
+
+
 def test_a_list_shows_masked_payloads_and_the_last_attempt_without_its_trace() -> None:
     id = services.enqueue(LOGIN, {"user": "bob", "pin": "secret-pin"})
     fail(id, "no")
