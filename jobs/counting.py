@@ -387,10 +387,15 @@ def minutes(since: datetime, *, queue: str, type: str) -> list[tuple[datetime, C
     chosen: Document = {"minute": {"$gte": since}, "type": type, "queue": queue}
     if type and not queue:
         del chosen["queue"]  # there is no minute of one type in all queues
-    return [
-        (document["minute"], Counter(_flat(document)))
-        for document in collection("tallies").find(chosen)
+    new = {name: value for name, value in (("queue", queue), ("type", type)) if value}
+    minute = {"$dateTrunc": {"date": "$created_at", "unit": "minute"}}
+    pipeline = [
+        {"$match": chosen},
+        _with_new({"created_at": {"$gte": since}, **new}, "minute", minute),
     ]
+    with mongo().client.start_session(snapshot=True) as session:
+        found = collection("tallies").aggregate(pipeline, session=session)
+        return [(document["minute"], Counter(_flat(document))) for document in found]
 
 
 @durable
@@ -400,10 +405,12 @@ def rates(queues: Sequence[str], minutes: int) -> dict[str, tuple[float, float]]
     Queues of which nothing happened are left out.
     """
     current = minute_of(clock.now())
+    these = {"$in": list(queues)}
     lately = {"$gte": current - timedelta(minutes=minutes), "$lt": current}
     ended = [{"$ifNull": [f"${outcome}.jobs", 0]} for outcome in OUTCOMES]
     pipeline = [
-        {"$match": {"type": ALL, "queue": {"$in": list(queues)}, "minute": lately}},
+        {"$match": {"type": ALL, "queue": these, "minute": lately}},
+        _with_new({"created_at": lately, "queue": these}, "queue", "$queue"),
         {
             "$group": {
                 "_id": "$queue",
@@ -412,10 +419,24 @@ def rates(queues: Sequence[str], minutes: int) -> dict[str, tuple[float, float]]
             }
         },
     ]
-    return {
-        row["_id"]: (row["accepted"] / minutes, row["ended"] / minutes)
-        for row in collection("tallies").aggregate(pipeline)
-    }
+    with mongo().client.start_session(snapshot=True) as session:
+        return {
+            row["_id"]: (row["accepted"] / minutes, row["ended"] / minutes)
+            for row in collection("tallies").aggregate(pipeline, session=session)
+        }
+
+
+def _with_new(chosen: Document, name: str, by: str | Document) -> Document:
+    """Return the stage that adds how many jobs came which are in no minute yet.
+
+    They run since they came, perhaps for hours. Missing are those whose end is being counted.
+    """
+    new: list[Document] = [
+        {"$match": {"uncounted": True, **chosen}},
+        {"$group": {"_id": by, "accepted": {"$sum": 1}}},
+        {"$set": {name: "$_id"}},
+    ]
+    return {"$unionWith": {"coll": "jobs", "pipeline": new}}
 
 
 def _flat(counts: Document, prefix: str = "") -> dict[str, int]:

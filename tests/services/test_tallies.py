@@ -79,7 +79,7 @@ def minute(count=1, **of):
 def test_one_job_is_in_the_totals_at_once_and_counted_a_moment_later():
     services.enqueue("echo", {})
     check(pending=1)
-    assert minute(2)[0] == 0
+    assert minute(2)[0] == 1
     assert services.count() == 1
     assert services.count() == 0
     check(pending=1)
@@ -116,7 +116,7 @@ def test_many_jobs_are_counted_as_they_are_stored():
 def test_few_jobs_are_in_the_totals_at_once_and_counted_a_moment_later():
     few(repository.UNCOUNTED_MOST)
     check(pending=20)
-    assert (minute(2)[0], services.count(), services.count()) == (0, 20, 0)
+    assert (minute(2)[0], services.count(), services.count()) == (20, 20, 0)
     few(repository.UNCOUNTED_MOST + 1)
     check(pending=41)
     assert (minute(2)[0], services.count()) == (41, 0)
@@ -159,7 +159,7 @@ def test_every_end_moves_its_job(claim, counted):
     check(completed=1, retrying=1, pending=1, running=1, dead=1)
     assert minute(2)[1] == {"completed": 1, "failed": 2, "crashed": 1}
     services.count()
-    assert minute(2)[0] == (5 if counted else 4)  # one is still running, and counted with its end
+    assert minute(2)[0] == 5  # one is still running
 
 
 @pytest.mark.parametrize("counted", [True, False], ids=["counted before", "new"])
@@ -484,6 +484,7 @@ def test_one_that_was_only_slow_begins_again():
 def test_writers_in_each_others_way_lose_nothing(monkeypatch, stripes):
     """All of them write, and at first create, the same few documents."""
     monkeypatch.setattr(counting, "STRIPES", stripes)
+    monkeypatch.setattr(repository, "UNCOUNTED_MOST", 0)  # here, not by each of the threads
     rounds, threads = 6, 4
     barrier = threading.Barrier(threads)
     failures = []
@@ -493,7 +494,7 @@ def test_writers_in_each_others_way_lose_nothing(monkeypatch, stripes):
         try:
             for _ in range(rounds):
                 barrier.wait(30)
-                ids = [ObjectId(id) for id in echoes(4)]
+                ids = [ObjectId(id) for id in few(4)]
                 jobs = repository.claim(ids, worker)
                 assert services.record(worker, [completed(job) for job in jobs[:2]]) == []
                 services.give_back(worker, jobs[2:])
@@ -518,7 +519,8 @@ def test_writers_in_each_others_way_lose_nothing(monkeypatch, stripes):
 
 def test_totals_are_exact_while_everything_moves_and_recorders_die(monkeypatch, at_once):
     stop, failures = threading.Event(), []
-    echoes(20)
+    monkeypatch.setattr(repository, "UNCOUNTED_MOST", 0)
+    few(20)
     close = counting.close_receipts
 
     def dies_now_and_then(*args):
@@ -533,7 +535,7 @@ def test_totals_are_exact_while_everything_moves_and_recorders_die(monkeypatch, 
         try:
             while not stop.is_set():
                 services.enqueue("echo", {})
-                echoes(2)
+                few(2)
                 jobs = services.claim(client, ["default"], worker=worker, count=3)
                 with suppress(MemoryError):
                     services.record(worker, [completed(job) for job in jobs])
@@ -581,6 +583,30 @@ def test_a_minute_is_of_a_type_of_a_queue_of_both_or_of_all(claim):
     assert minute(2, queue="nobody") == minute(2, type="nobody") == (0, {})
 
 
+def test_what_runs_since_it_came_was_accepted_in_its_minute(claim):
+    few(2)
+    few(1, queue="mail")
+    services.enqueue_many([Request(type="urgent", payload={"to": "a"})])
+    claim(queues=["default", "mail"])
+    assert minute(2) == (4, {})
+    assert minute(2, type="echo") == (3, {})
+    assert minute(2, queue="mail") == (2, {})
+    assert minute(2, queue="mail", type="echo") == (1, {})
+
+
+def test_the_rate_of_a_queue_has_what_runs_since_it_came(claim):
+    few(2)
+    few(3, queue="mail")
+    at = mongodb.now() - timedelta(minutes=1)
+    collection("jobs").update_many({}, {"$set": {"created_at": at}})
+    claim(5, queues=["default", "mail"])
+    few(1)
+    this_minute = {"created_at": mongodb.now() + timedelta(minutes=1)}  # however late it is
+    collection("jobs").update_one({"status": "pending"}, {"$set": this_minute})
+    rates = counting.rates(["default", "mail"], 5)
+    assert rates == {"default": (2 / 5, 0.0), "mail": (3 / 5, 0.0)}
+
+
 def test_a_minute_tells_how_long_jobs_waited_and_ran(claim):
     echoes(2)
     time.sleep(0.05)
@@ -596,11 +622,13 @@ def test_a_minute_tells_how_long_jobs_waited_and_ran(claim):
 
 
 def test_a_job_is_accepted_in_the_minute_in_which_it_came(claim):
-    """One that runs for an hour is counted with its end, but did not come then."""
+    """One that runs for an hour is in no tally until its end."""
     services.enqueue("echo", {})
     before = mongodb.now() - HOUR
     collection("jobs").update_one({}, {"$set": {"created_at": before, "enqueued_at": before}})
-    finish(*map(completed, claim()))
+    jobs = claim()
+    assert (minute(30), minute(62)) == ((0, {}), (1, {}))
+    finish(*map(completed, jobs))
     assert minute(30) == (0, {"completed": 1})
     assert minute(62) == (1, {"completed": 1})
 
