@@ -6,12 +6,17 @@ counted and marked as done in one transaction, so whoever goes on after a crash 
 there. How and why: docs/decisions/0017-bulk-operations.md.
 """
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from hashlib import blake2b
+from itertools import islice
 from typing import Any
 
+import bson
 from bson import ObjectId
+from bson.raw_bson import RawBSONDocument
 from pymongo import ASCENDING, ReturnDocument
 from pymongo.client_session import ClientSession
 from pymongo.errors import DuplicateKeyError, ExecutionTimeout
@@ -24,6 +29,8 @@ from jobs.mongodb import clock, durable, repeated, store_errors
 from jobs.tallies import Changes
 
 BATCH = 200  # jobs moved at once: some tens of milliseconds, in which nobody else can move them
+READ_AT_ONCE = 1_000  # jobs that a preview holds unpacked: a megabyte
+SAMPLE = 10  # jobs that a preview shows
 PREVIEW_KEPT = timedelta(hours=1)
 KEPT = timedelta(days=30)  # from its start on
 PREVIEWED, RUNNING, STOPPED = "previewed", "running", "stopped"
@@ -42,38 +49,52 @@ def stamp(document: Mapping[str, Any]) -> int:
 # --- what a preview freezes -------------------------------------------------------------------
 
 
-@repeated
-def read_matching(selection: Document, most: int, milliseconds: int) -> list[Document]:
-    """Return the jobs of a selection at one instant, the oldest first, at most that many.
+@dataclass
+class Matching:
+    """The jobs of a selection at one instant: packed as they are frozen, for there may be many."""
 
-    Raises `TooSlow`.
-    """
+    id: ObjectId  # of the operation that may come of them
+    frozen_at: datetime
+    total: int = 0
+    by_status: Counter[str] = field(default_factory=Counter)
+    by_type: Counter[str] = field(default_factory=Counter)
+    newest: list[ObjectId] = field(default_factory=list)  # a few
+    batches: list[RawBSONDocument] = field(default_factory=list)
+
+    def add(self, jobs: Sequence[Document]) -> None:
+        """Take in the next batch, newer than those before."""
+        frozen = _frozen(self.id, len(self.batches), jobs, self.frozen_at)
+        self.batches.append(RawBSONDocument(bson.encode(frozen)))
+        self.total += len(jobs)
+        self.by_status.update(str(job["status"]) for job in jobs)
+        self.by_type.update(str(job.get("type")) for job in jobs)
+        self.newest = [*self.newest, *(job["_id"] for job in jobs)][-SAMPLE:]
+
+
+@repeated
+def read_matching(selection: Document, most: int, milliseconds: int) -> Matching:
+    """Read the jobs of a selection at one instant, at most that many. Raises `TooSlow`."""
+    matching = Matching(ObjectId(), clock.now())
     with mongo().client.start_session(snapshot=True) as session:
         fields = dict.fromkeys((*_STAMPED, "type"), 1)
-        found = collection("jobs").find(selection, fields, session=session)
+        found = collection("jobs").find(selection, fields, session=session, batch_size=READ_AT_ONCE)
+        jobs = found.sort("_id", ASCENDING).limit(most).max_time_ms(milliseconds)
         try:
-            return list(found.sort("_id", ASCENDING).limit(most).max_time_ms(milliseconds))
+            while batch := list(islice(jobs, BATCH)):
+                matching.add(batch)
         except ExecutionTimeout as error:
             raise TooSlow(f"MongoDB: {error}"[:500]) from error
+    return matching
 
 
-def freeze(
-    action: str, chosen: Mapping[str, Any], actor: str, jobs: Sequence[Document]
-) -> Document:
+def freeze(action: str, chosen: Mapping[str, Any], actor: str, jobs: Matching) -> Document:
     """Write down these jobs as those that an operation may touch, and return the operation."""
     with store_errors():
-        now = clock.now()
-        id = ObjectId()
-        batches = [_frozen(id, number, part, now) for number, part in enumerate(_parts(jobs))]
-        if batches:
-            collection("frozen_batches").insert_many(batches, ordered=False)
-        operation = _previewed(id, action, chosen, actor, len(jobs), len(batches), now)
+        if jobs.batches:
+            collection("frozen_batches").insert_many(jobs.batches, ordered=False)
+        operation = _previewed(action, chosen, actor, jobs)
         collection("operations").insert_one(operation)
         return operation
-
-
-def _parts(jobs: Sequence[Document]) -> Iterable[Sequence[Document]]:
-    return (jobs[start : start + BATCH] for start in range(0, len(jobs), BATCH))
 
 
 def _frozen(operation: ObjectId, number: int, jobs: Sequence[Document], now: datetime) -> Document:
@@ -85,34 +106,26 @@ def _frozen(operation: ObjectId, number: int, jobs: Sequence[Document], now: dat
     }
 
 
-def _previewed(
-    id: ObjectId,
-    action: str,
-    chosen: Mapping[str, Any],
-    actor: str,
-    total: int,
-    batches: int,
-    now: datetime,
-) -> Document:
+def _previewed(action: str, chosen: Mapping[str, Any], actor: str, jobs: Matching) -> Document:
     return {
-        "_id": id,
+        "_id": jobs.id,
         "action": action,
         "filter": dict(chosen),
         "actor": actor,
         "state": PREVIEWED,
-        "total": total,
-        "batches": batches,
+        "total": jobs.total,
+        "batches": len(jobs.batches),
         "position": 0,
         "done": 0,
         "skipped": 0,
         "error": None,
-        "frozen_at": now,
+        "frozen_at": jobs.frozen_at,
         "started_at": None,
         "resumed_at": None,
         "resumed_from": 0,
-        "updated_at": now,
+        "updated_at": jobs.frozen_at,
         "finished_at": None,
-        "expire_at": now + PREVIEW_KEPT,
+        "expire_at": jobs.frozen_at + PREVIEW_KEPT,
     }
 
 

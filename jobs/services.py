@@ -2,7 +2,6 @@
 
 import random
 import time
-from collections import Counter
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
@@ -66,9 +65,8 @@ REPAIR_HEAD = 50  # ids read from the head of a lane
 REPAIR_BATCH = 20_000  # ids pushed into a lane at once: seconds of work, not all of the backlog
 REPAIR_GRACE = timedelta(seconds=1)  # a job may be between its two stores for that long
 PROMOTE_BATCH = 1_000
-FROZEN_MOST = 500_000  # jobs in one operation: some 10 MB and seconds to preview
+FROZEN_MOST = 500_000  # jobs in one operation: some 30 MB and seconds to preview
 AT_ONCE_SECONDS = 2.0
-SAMPLE = 10  # jobs that a preview shows
 TYPED_ABOVE = 1_000  # jobs in an operation whose number a person has to type
 EXPORTED_MOST = 100_000  # jobs in one export
 SAVED_VIEWS_MOST = 30  # of one person
@@ -496,17 +494,17 @@ def preview(
     legal = {"status": {"$in": list(ALLOWED[action])}}
     matching = {"$and": [selectors.selection(chosen, queues, reveal=reveal), legal]}
     found = operations.read_matching(matching, FROZEN_MOST + 1, selectors.QUERY_MILLISECONDS)
-    if len(found) > FROZEN_MOST:
+    if found.total > FROZEN_MOST:
         fault = f"More than {FROZEN_MOST:,} jobs match. Narrow it, for example by created_before."
         raise InvalidRequest(FieldError("filter", fault))
     scope = {} if queues is None else {"queues": list(queues)}
     frozen = operations.freeze(action, {**_said_of(chosen), **scope}, actor, found)
     return Preview(
         action,
-        len(found),
-        dict(Counter(str(job["status"]) for job in found)),
-        dict(Counter(str(job.get("type")) for job in found).most_common()),
-        selectors.jobs_named([job["_id"] for job in found[: -SAMPLE - 1 : -1]]),
+        found.total,
+        dict(found.by_status),
+        dict(found.by_type.most_common()),
+        selectors.jobs_named(found.newest),
         signing.dumps({"operation": str(frozen["_id"]), "actor": actor}, salt=TOKEN_SALT),
         frozen["expire_at"],
     )

@@ -1,6 +1,7 @@
 """Bulk operations: only what was previewed, as it was previewed, exactly once."""
 
 import threading
+import tracemalloc
 from datetime import timedelta
 from typing import Any
 
@@ -111,7 +112,7 @@ def test_the_preview_tells_how_many_and_shows_the_newest_and_changes_nothing() -
     in_state(State.CANCELLED)
     frozen = services.preview("requeue", JobFilter(), actor="ada")
     assert (frozen.count, frozen.by_status) == (13, {"dead": 12, "cancelled": 1})
-    assert len(frozen.sample) == services.SAMPLE
+    assert len(frozen.sample) == operations.SAMPLE
     assert str(frozen.sample[1].id) == ids[-1]
     assert {stored(ObjectId(id))["status"] for id in ids} == {"dead"}
     assert AuditEntry.objects.count() == 0
@@ -130,6 +131,21 @@ def test_the_queues_that_somebody_may_see_narrow_what_is_frozen() -> None:
 def test_a_filter_that_the_action_can_never_meet_is_refused() -> None:
     with pytest.raises(InvalidRequest, match="status: To requeue"):
         previewed("requeue", JobFilter(status="completed"))
+
+
+def test_a_preview_of_many_jobs_takes_little_memory() -> None:
+    now, many = services.mongodb.now(), 5_000
+    one = {"status": "dead", "type": "echo", "claim": 1, "enqueued_at": now, "finished_at": now}
+    collection("jobs").insert_many([{**one, "_id": ObjectId()} for _ in range(many)])
+    previewed()  # what it loads once
+    tracemalloc.start()
+    try:
+        frozen = services.preview("requeue", DEAD, actor="ada")
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert (frozen.count, frozen.by_type) == (many, {"echo": many})
+    assert peak < 500 * many
 
 
 def test_more_than_can_be_frozen_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
