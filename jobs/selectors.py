@@ -34,6 +34,7 @@ OLDEST_FIRST, NEWEST_FIRST = 1, -1  # ids grow with time
 Order = Literal["newest", "oldest"]
 ORDERS: dict[Order, int] = {"newest": NEWEST_FIRST, "oldest": OLDEST_FIRST}
 MAX_PAGE_SIZE = 200
+PART_BYTES = 4 * 1024 * 1024  # of whole jobs in memory at once: one may have 15 MB
 WORKERS = 10_000  # more are not shown
 HELD_ROWS = 20  # of the jobs that a worker holds; more are counted, and not listed
 SNAPSHOT_SECONDS = 1.0  # viewers within that time share one set of counts
@@ -133,15 +134,36 @@ def _mask(job: Job) -> None:
 
 def every_job(chosen: JobFilter, most: int, *, reveal: bool = False) -> Iterator[Job]:
     """Yield the jobs that match with all but old attempts, masked, the newest first. See `jobs`."""
-    left, cursor = most, ""
+    left, behind = most, None
     while left > 0:
-        page = jobs(
-            chosen, cursor=cursor, size=min(left, MAX_PAGE_SIZE), reveal=reveal, fields=WHOLE
-        )
-        yield from page.jobs
-        if page.next_cursor is None:
+        size = min(left, MAX_PAGE_SIZE)
+        every = _conditions(chosen, None, behind, reveal=reveal)
+        found = search.find(every, stats().by_status, NEWEST_FIRST, size)
+        for part in _parts(found.ids):
+            for job in _listed({"_id": {"$in": part}}, NEWEST_FIRST, len(part), WHOLE):
+                _mask(job)
+                yield job
+        last = found.ids[-1] if len(found.ids) == size else found.edge
+        if last is None:
             return
-        left, cursor = left - len(page.jobs), page.next_cursor
+        left, behind = left - len(found.ids), {"$lt": last}
+
+
+def _parts(ids: Sequence[ObjectId]) -> Iterator[list[ObjectId]]:
+    """Yield the newest first of these jobs, as many at once as are `PART_BYTES`, or one."""
+    size = {"$project": {"bytes": {"$bsonSize": "$$ROOT"}}}
+    with mongodb.within(QUERY_MILLISECONDS / 1000):
+        sized = collection("jobs").aggregate([{"$match": {"_id": {"$in": ids}}}, size])
+        found = {each["_id"]: each["bytes"] for each in sized}
+    part, left = list[ObjectId](), PART_BYTES
+    for id in sorted(found, reverse=True):
+        if part and found[id] > left:
+            yield part
+            part, left = [], PART_BYTES
+        part.append(id)
+        left -= found[id]
+    if part:
+        yield part
 
 
 def count(chosen: JobFilter, *, reveal: bool = False) -> dict[str, search.Count]:

@@ -1,3 +1,4 @@
+import tracemalloc
 from datetime import timedelta
 
 import pytest
@@ -35,6 +36,29 @@ def test_pages_are_newest_first_without_gaps_or_repeats():
         fill(1)  # arrivals do not shift the pages
         cursor = page.next_cursor
     assert seen == ids[::-1]
+
+
+def test_every_job_comes_newest_first_without_gaps_or_repeats(monkeypatch):
+    ids = fill(7)
+    monkeypatch.setattr(selectors, "MAX_PAGE_SIZE", 3)
+    every = [str(job.id) for job in selectors.every_job(JobFilter(), 100)]
+    assert every == ids[::-1]
+    assert [str(job.id) for job in selectors.every_job(JobFilter(), 5)] == ids[:1:-1]
+
+
+def test_of_large_jobs_few_are_in_memory_at_once():
+    ids, megabyte, many = fill(16), 1024 * 1024, 16
+    for id in ids:  # each another text, as most are
+        large = {"payload": {"action": id * (megabyte // len(id))}}
+        collection("jobs").update_one({"_id": ObjectId(id)}, {"$set": large})
+    tracemalloc.start()
+    try:
+        seen = [str(job.id) for job in selectors.every_job(JobFilter(), 100)]
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert seen == ids[::-1]
+    assert peak < many * megabyte
 
 
 def test_filters_narrow_and_q_finds_an_id_a_type_or_a_tag():
