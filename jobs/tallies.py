@@ -20,7 +20,7 @@ from jobs.states import State
 
 STRIPES: Final = 16
 ALL: Final = ""  # as the type of a minute: of all types; as its queue: of all queues
-BUCKETS: Final = 48  # of a histogram: number n ends at 2^(n/2) milliseconds, the last never
+BUCKETS: Final = 64  # of a histogram: number n ends at 2^(n/2) ms, the last (35 days) never
 
 OUTCOMES: Final = ("completed", "failed", "timed_out", "crashed", "lost")  # of an execution
 

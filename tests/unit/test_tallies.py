@@ -15,7 +15,8 @@ from jobs.tallies import BUCKETS, Changes, bucket, bucket_end, error_name, error
 NOW = datetime(2026, 1, 2, 3, 4, 5, 678000, UTC)
 MINUTE = NOW.replace(second=0, microsecond=0)
 LANE = Lane("a.b", "high")
-MILLISECONDS = st.floats(1, bucket_end(BUCKETS - 1))
+MONTH = 30 * 86_400_000.0  # of a queue that was paused, say
+MILLISECONDS = st.floats(1, MONTH)
 
 
 def written(changes: Changes) -> dict[str, dict[str, int]]:
@@ -106,6 +107,12 @@ def test_a_time_is_in_the_bucket_that_ends_after_it(milliseconds: float) -> None
 @pytest.mark.parametrize("milliseconds", [-5.0, 0.0, 0.99, 1e300])
 def test_no_time_is_without_a_bucket(milliseconds: float) -> None:
     assert bucket(milliseconds) == (0 if milliseconds < 1 else BUCKETS - 1)
+
+
+def test_a_bucket_has_its_number_for_good() -> None:
+    """Minutes are kept for two weeks, longer than a version is."""
+    times = [0.5, 1.0, 1_000.0, 3_600_000.0, 86_400_000.0, MONTH]
+    assert [bucket(milliseconds) for milliseconds in times] == [0, 1, 20, 44, 53, 63]
 
 
 @given(st.lists(MILLISECONDS, min_size=1), st.floats(0, 1))
