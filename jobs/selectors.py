@@ -35,7 +35,7 @@ Order = Literal["newest", "oldest"]
 ORDERS: dict[Order, int] = {"newest": NEWEST_FIRST, "oldest": OLDEST_FIRST}
 MAX_PAGE_SIZE = 200
 PART_BYTES = 4 * 1024 * 1024  # of whole jobs in memory at once: one may have 15 MB
-WORKERS = 10_000  # more are not shown
+WORKERS = 10_000  # more are not shown, of those that ended and of the others
 HELD_ROWS = 20  # of the jobs that a worker holds; more are counted, and not listed
 SNAPSHOT_SECONDS = 1.0  # viewers within that time share one set of counts
 LARGE = ("payload", "result", "attempts")  # a list leaves them in MongoDB until they are asked for
@@ -560,10 +560,17 @@ class WorkerView:
 
 def workers(*, ended: bool = True) -> list[WorkerView]:
     """Return the workers: the live first, then (unless told otherwise) those that ended lately."""
-    query = _read(Worker, {} if ended else {"ended_at": None}, {"_id": OLDEST_FIRST}, WORKERS)
+    found = _workers({"ended_at": None})
+    if ended:  # asked for by itself: however many there are, none that lives is left out for it
+        found += _workers({"ended_at": {"$ne": None}})
     now, held = mongodb.now(), stats().held
-    views = [_worker_view(worker, now, held) for worker in query]
-    return sorted(views, key=lambda view: (view.state != "live", view.worker.id))
+    # By its id: one may have ended between the two questions.
+    views = {worker.id: _worker_view(worker, now, held) for worker in found}
+    return sorted(views.values(), key=lambda view: (view.state != "live", view.worker.id))
+
+
+def _workers(selection: Document) -> list[Worker]:
+    return _read(Worker, selection, {"_id": NEWEST_FIRST}, WORKERS)
 
 
 def worker(id: str) -> WorkerView:

@@ -61,6 +61,20 @@ def test_of_large_jobs_few_are_in_memory_at_once():
     assert peak < many * megabyte
 
 
+def test_workers_that_ended_hide_none_that_lives(monkeypatch):
+    monkeypatch.setattr(selectors, "WORKERS", 2)
+    facts = {"supervisor": ObjectId(), "host": "a", "pid": 1, "concurrency": 1, "version": "1"}
+    boots = [ObjectId() for _ in range(5)]
+    for id in boots:
+        services.register_worker(id, ["default"], **facts)
+    *ended, first, last = boots
+    for id in ended:
+        services.end_worker(id, "It was told to stop.")
+    seen = [(view.worker.id, view.state) for view in selectors.workers()]
+    assert seen == [(first, "live"), (last, "live"), (ended[1], "ended"), (ended[2], "ended")]
+    assert [view.worker.id for view in selectors.workers(ended=False)] == [first, last]
+
+
 def test_filters_narrow_and_q_finds_an_id_a_type_or_a_tag():
     (tagged,) = fill(1, tags=["invoice"], priority="high")
     (other,) = fill(1, queue="mail")
