@@ -224,24 +224,26 @@ def moves(keep_seconds: float) -> dict[str, Move]:
     return {"requeue": requeue, "cancel": cancel, "delete": repository.remove}
 
 
-@durable
-def advance(id: ObjectId, moves: Mapping[str, Move]) -> tuple[Document | None, list[Hint]]:
-    """Do the next batch of a running operation. Returns it as it is then, and who was in the batch.
+@dataclass(frozen=True)
+class Step:
+    """What became of an operation's next batch. `operation`: as it is then; `None`: none runs."""
 
-    `None`: it does not run any more.
-    """
-    moved: list[Hint] = []
-    after: list[Document] = []
+    operation: Document | None
+    looked_at: int = 0  # jobs of the batch, those that had moved on by themselves included
+    moved: Sequence[Hint] = ()
+
+
+@durable
+def advance(id: ObjectId, moves: Mapping[str, Move]) -> Step:
+    """Do the next batch of a running operation."""
+    step = Step(None)
 
     def batch(session: ClientSession) -> Changes:
-        moved.clear()
-        after.clear()
+        nonlocal step
         operations = collection("operations")
         running = operations.find_one({"_id": id, "state": RUNNING}, session=session)
-        if running is None:
-            return Changes()
-        after.append(running)
-        if running["position"] >= running["batches"]:
+        step = Step(running)
+        if running is None or running["position"] >= running["batches"]:
             return Changes()
         looked_at, unmoved = _unmoved(running, session)
         done, changes = moves[running["action"]](unmoved, session)
@@ -249,11 +251,12 @@ def advance(id: ObjectId, moves: Mapping[str, Move]) -> tuple[Document | None, l
         progress = {"$inc": more, "$set": {"updated_at": clock.now()}}
         operations.update_one({"_id": id}, progress, session=session)
         running.update({name: running[name] + number for name, number in more.items()})
-        moved.extend(Hint(job["_id"], counting.lane_of(job)) for job in unmoved)
+        moved = [Hint(job["_id"], counting.lane_of(job)) for job in unmoved]
+        step = Step(running, looked_at, moved)
         return changes
 
     counting.counted(batch)
-    return (after[0] if after else None), moved
+    return step
 
 
 def _unmoved(operation: Document, session: ClientSession) -> tuple[int, list[Document]]:

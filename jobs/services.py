@@ -620,7 +620,7 @@ def _progress(operation: Mapping[str, Any]) -> str:
 
 
 def operate() -> int:
-    """Do the next batch of each running operation; return how many jobs that were.
+    """Do the next batch of each running operation; return how many jobs these had.
 
     Safe if two do it, and whoever goes on after a crash goes on where the last batch ended.
     """
@@ -637,20 +637,21 @@ def operate_at_once(id: str) -> None:
 def _operate(id: ObjectId) -> int:
     moves = operations.moves(_retention_seconds())
     try:
-        operation, jobs = operations.advance(id, moves)
+        step = operations.advance(id, moves)
     except (LookupError, Unstorable) as error:
         if failed := operations.fail(id, str(error)):
             audit.record(
                 failed["actor"], "operation_fail", str(id), detail=f"{_progress(failed)}: {error}"
             )
         return 0
+    operation = step.operation
     if operation is None:
         return 0
     if operation["action"] == "requeue":
-        lanes.push(jobs)
+        lanes.push(step.moved)
     if operation["position"] >= operation["batches"] and (ended := operations.complete(id)):
         audit.record(ended["actor"], "operation_complete", str(id), detail=_progress(ended))
-    return len(jobs)
+    return step.looked_at
 
 
 # --- what people keep and take with them ------------------------------------------------------

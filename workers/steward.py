@@ -35,7 +35,7 @@ BURY_SECONDS = 1.0  # of what MongoDB did not take at once
 REPAIR_SECONDS = 1.0
 REPAIR_IDLE_SECONDS = 2.0  # while nothing was missing
 OPERATE_SECONDS = 0.1  # between two batches of bulk operations: everybody else comes first
-OPERATE_IDLE_SECONDS = 2.0  # between two looks for one, while none moves a job
+OPERATE_IDLE_SECONDS = 2.0  # between two looks for one, while none runs
 PROMOTE_SECONDS = 0.2
 PROMOTE_IDLE_SECONDS = 1.0  # until the next look, while nothing is due sooner than that
 PROMOTE_PASS_SECONDS = 2.0
@@ -295,9 +295,9 @@ class Steward:
         self.expiring.seconds = EXPIRE_SECONDS if deleted else EXPIRE_IDLE_SECONDS
 
     def operate(self) -> None:
-        """Do the next batch of each bulk operation; look for one seldom, while none moves a job."""
-        moved = services.operate()
-        self.operating.seconds = OPERATE_SECONDS if moved else OPERATE_IDLE_SECONDS
+        """Do the next batch of each bulk operation; look for one seldom, while none runs."""
+        jobs = services.operate()
+        self.operating.seconds = OPERATE_SECONDS if jobs else OPERATE_IDLE_SECONDS
 
     def _until_none(self, act: Callable[[], int], seconds: float) -> int:
         """Act until nothing is left to do; a herd in several goes, so that other chores go on.

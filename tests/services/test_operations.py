@@ -224,6 +224,19 @@ def test_an_operation_stops_after_its_batch_and_goes_on_there(
     assert collection("frozen_batches").count_documents({}) == 0
 
 
+def test_a_batch_of_jobs_that_moved_on_is_work_done_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Or the steward would take a pause, as if there were nothing to do."""
+    monkeypatch.setattr(operations, "BATCH", 2)
+    moved_on, still_dead = dead(2), dead(2)
+    id = started(previewed()).id
+    for each in moved_on:
+        services.requeue(each, actor="bob")
+    services.operate_at_once(id)
+    ended = selectors.operation(id)
+    assert (ended.state, ended.done, ended.skipped) == ("completed", 2, 2)
+    assert {stored(ObjectId(each))["status"] for each in still_dead} == {"pending"}
+
+
 def test_stewards_who_work_at_once_move_each_job_once(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(operations, "BATCH", 3)
     dead(30)
