@@ -703,7 +703,7 @@ class ActivityRow:
     status: str
     count: int
     attempts: int
-    mean_seconds: float | None  # from start to end of the last execution; None: none has ended
+    mean_seconds: float | None  # of the last execution of what completed or is dead
 
 
 @dataclass(frozen=True)
@@ -720,7 +720,14 @@ class FailureRow:
 @repeated
 def activity(since: datetime, until: datetime) -> list[ActivityRow]:
     """Return what became of the jobs created in [since, until), by type and state."""
-    ran = {"$subtract": ["$finished_at", "$started_at"]}
+    # A cancelled job has ended when somebody cancelled it: perhaps days after it ran.
+    ran = {
+        "$cond": [
+            {"$in": ["$status", [State.COMPLETED, State.DEAD]]},
+            {"$subtract": ["$finished_at", "$started_at"]},
+            None,
+        ]
+    }
     pipeline: list[dict[str, Any]] = [
         {"$match": _created(since, until)},
         {

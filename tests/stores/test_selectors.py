@@ -161,6 +161,25 @@ def test_activity_counts_only_its_period():
     assert selectors.activity(now, now + timedelta(hours=1)) == []
 
 
+def test_activity_tells_how_long_executions_took_and_not_when_a_person_came():
+    """Who discards a dead job ends it a second time, perhaps days after it ran."""
+    completed, dead, discarded, cancelled = fill(4)
+    now = mongodb.now()
+    for id, seconds in ((completed, 1), (dead, 3), (discarded, 2)):
+        ran = {"started_at": now - timedelta(seconds=seconds), "finished_at": now}
+        collection("jobs").update_one({"_id": ObjectId(id)}, {"$set": ran})
+    set_status([completed], "completed")
+    set_status([dead, discarded], "dead")
+    services.cancel(discarded, actor="ada")
+    services.cancel(cancelled, actor="ada")
+    rows = selectors.activity(now - timedelta(hours=1), now + timedelta(hours=1))
+    assert {row.status: (row.count, row.mean_seconds) for row in rows} == {
+        "completed": (1, 1.0),
+        "dead": (1, 3.0),
+        "cancelled": (2, None),
+    }
+
+
 PLANS = {
     "lane": {"status": "pending", "queue": "default", "priority": "low"},
     "due": {"status": {"$in": ["scheduled", "retrying"]}, "run_at": {"$lte": 0}},
