@@ -419,6 +419,10 @@ class AuditEntry(models.Model):
             models.Index(fields=["actor", "-id"], name="audit_by_actor"),
             models.Index(fields=["action", "-id"], name="audit_by_action"),
             models.Index(fields=["target", "-id"], name="audit_by_target"),
+            # Refusals may be few among many rows; the others cost this index nothing.
+            models.Index(
+                fields=["refused", "-id"], name="audit_refused", condition=models.Q(refused=True)
+            ),
         ]
 
     def __str__(self) -> str:

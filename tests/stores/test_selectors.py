@@ -8,7 +8,8 @@ from jobs import mongodb, repository, selectors, services
 from jobs.clients import collection, mongo
 from jobs.errors import InvalidRequest, NotFound
 from jobs.requests import Request
-from jobs.selectors import JobFilter
+from jobs.search import id_near
+from jobs.selectors import AuditFilter, JobFilter
 from jobs.states import State
 
 pytestmark = pytest.mark.usefixtures("stores")
@@ -202,6 +203,38 @@ def test_each_index_answers_the_question_it_is_for(index):
         stages.append(stage.get("indexName"))
         stage = stage.get("inputStage") or (stage.get("inputStages") or [None])[0]
     assert index in stages or index in ("held", "due", "by_tag")
+
+
+@pytest.mark.parametrize(
+    "chosen", [{"refused": "yes"}, {"since": 298.5}, {"until": 1.5}, {"since": 150.5, "until": 152}]
+)
+def test_the_audit_is_not_walked_for_the_few_rows_that_match(chosen):
+    begin, hour = mongodb.now().replace(microsecond=0) - timedelta(hours=301), timedelta(hours=1)
+    moments = [begin + number * hour for number in range(300)]
+    collection("audit").insert_many(
+        {"_id": id_near(at, timedelta()), "at": at, "refused": at == begin} for at in moments
+    )
+    times = {name: begin + value * hour for name, value in chosen.items() if name != "refused"}
+    mongo().command("profile", 2)
+    try:
+        page = selectors.audit(AuditFilter(**{**chosen, **times}))
+    finally:
+        mongo().command("profile", 0)
+    (seen,) = mongo()["system.profile"].find({"ns": f"{mongo().name}.audit"})
+    mongo()["system.profile"].drop()
+    assert 1 <= len(page.entries) <= 2
+    assert seen["docsExamined"] <= 5
+
+
+def test_a_page_of_the_audit_goes_on_within_its_times():
+    begin, hour = mongodb.now().replace(microsecond=0) - timedelta(hours=9), timedelta(hours=1)
+    moments = [begin + number * hour for number in range(9)]
+    collection("audit").insert_many({"_id": id_near(at, timedelta()), "at": at} for at in moments)
+    chosen = AuditFilter(since=moments[2], until=moments[6])
+    first = selectors.audit(chosen, size=2)
+    second = selectors.audit(chosen, size=2, cursor=first.next_cursor)
+    seen = [entry.at for entry in (*first.entries, *second.entries)]
+    assert (seen, second.next_cursor) == (moments[5:1:-1], None)
 
 
 def test_what_was_kept_long_enough_is_deleted_and_nothing_else():
