@@ -36,8 +36,8 @@ def accounts() -> list[Account]:
         for role in ROLES  # the strongest last
         for id in User.objects.filter(groups__name=role).values_list("pk", flat=True)
     }
-    locks = logins.locks()
     users = User.objects.order_by("username")[:MOST]
+    locks = logins.locks(user.get_username() for user in users)
     return [Account(user, held.get(user.pk, ""), locks.get(user.get_username())) for user in users]
 
 

@@ -6,6 +6,7 @@ nobody can lock a person out of their own place.
 """
 
 from collections import defaultdict
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -61,13 +62,13 @@ class Lock:
     address: str  # empty: from everywhere but where it has logged in before
 
 
-def locks() -> dict[str, Lock]:
-    """Return the names that are locked out now."""
-    now = timezone.now()
-    recent = AccessAttempt.objects.filter(attempt_time__gte=now - settings.AXES_COOLOFF_TIME)
+def locks(names: Iterable[str]) -> dict[str, Lock]:
+    """Return those of these names that are locked out now."""
+    since = timezone.now() - settings.AXES_COOLOFF_TIME
+    recent = AccessAttempt.objects.filter(attempt_time__gte=since, username__in=list(names))
     found: dict[str, Lock] = {}
     spread: dict[str, list[Any]] = defaultdict(list)
-    for attempt in recent.order_by("attempt_time")[:MOST]:
+    for attempt in reversed(recent.order_by("-attempt_time")[:MOST]):
         spread[attempt.username].append(attempt)
         if attempt.failures_since_start >= settings.LOGIN_FAILURES:
             found[attempt.username] = _lock([attempt], attempt.ip_address or "")

@@ -3,10 +3,11 @@
 from collections.abc import Callable
 
 import pytest
+from axes.models import AccessAttempt
 from django.contrib.auth.models import User
 from django.test import Client
 
-from jobs import roles
+from jobs import logins, mongodb, roles
 from jobs.models import AuditEntry
 from tests.web.actors import Api
 from tests.web.conftest import FRAGMENT
@@ -90,6 +91,16 @@ def test_nobody_changes_themselves(stores: str) -> None:
     root.refresh_from_db()
     assert root.is_active
     assert roles.roles_of(root) == ["admin"]
+
+
+def test_failed_logins_of_names_that_nobody_has_hide_no_lock(
+    admin: Client, olga: User, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(logins, "MOST", 2)
+    for name in ("bot1", "bot2", "olga", "bot3", "bot4"):
+        now = mongodb.now()
+        AccessAttempt.objects.create(username=name, attempt_time=now, failures_since_start=9)
+    assert "locked out" in page(admin)
 
 
 def test_who_is_locked_out_is_shown_and_let_in_again(admin: Client, olga: User) -> None:
