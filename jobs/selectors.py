@@ -15,7 +15,7 @@ from bson import ObjectId
 from bson.errors import InvalidId
 from django.conf import settings
 from django.contrib.auth.models import User
-from django.db.models import Model, QuerySet
+from django.db.models import Model, Q, QuerySet
 
 from jobs import counting, mongodb, registry, repository, search, secrets
 from jobs.clients import Document, collection
@@ -36,6 +36,7 @@ ORDERS: dict[Order, int] = {"newest": NEWEST_FIRST, "oldest": OLDEST_FIRST}
 MAX_PAGE_SIZE = 200
 PART_BYTES = 4 * 1024 * 1024  # of whole jobs in memory at once: one may have 15 MB
 WORKERS = 10_000  # more are not shown, of those that ended and of the others
+TOKENS = 200  # of those in use, and of those that ended
 HELD_ROWS = 20  # of the jobs that a worker holds; more are counted, and not listed
 SNAPSHOT_SECONDS = 1.0  # viewers within that time share one set of counts
 LARGE = ("payload", "result", "attempts")  # a list leaves them in MongoDB until they are asked for
@@ -629,9 +630,15 @@ def saved_views(user: User) -> list[SavedView]:
     return list(SavedView.objects.filter(user=user))
 
 
-def tokens(*, limit: int = 200) -> list[ApiToken]:
-    """Return the API tokens made last, the newest first, with their users."""
-    return list(ApiToken.objects.select_related("user")[:limit])
+def tokens() -> list[ApiToken]:
+    """Return the API tokens, the newest first, with their users: those in use, and ended ones.
+
+    The newest `TOKENS` of each.
+    """
+    in_use = Q(revoked_at=None) & (Q(expires_at=None) | Q(expires_at__gt=now()))
+    every = ApiToken.objects.select_related("user")
+    found = [*every.filter(in_use)[:TOKENS], *every.exclude(in_use)[:TOKENS]]
+    return sorted(found, key=lambda token: token.id, reverse=True)
 
 
 @dataclass(frozen=True, kw_only=True)

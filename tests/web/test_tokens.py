@@ -273,6 +273,23 @@ def run(*words: str) -> str:
     return out.getvalue()
 
 
+def test_tokens_that_have_ended_hide_none_that_can_be_used(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(selectors, "TOKENS", 2)
+    owner = user("operator")
+    _, *ended = [tokens.issue(owner, name=name)[0] for name in "abcd"]
+    over = mongodb.now()
+    ApiToken.objects.filter(pk=ended[0].pk).update(revoked_at=over)
+    ApiToken.objects.filter(pk=ended[1].pk).update(expires_at=over)
+    ApiToken.objects.filter(pk=ended[2].pk).update(revoked_at=over, expires_at=over)
+    tokens.issue(owner, name="e", expires_at=over + timedelta(days=1))
+    assert [(token.name, token.state(over)) for token in selectors.tokens()] == [
+        ("e", "active"),
+        ("d", "revoked"),
+        ("c", "expired"),
+        ("a", "active"),
+    ]
+
+
 def test_the_command_lists_and_revokes() -> None:
     token = run("ci", "--role", "operator", "--expires-in", "7", "--queue", "mail").strip()
     assert f"{token[3:11]}  active   operator  mail" in run("--list")
