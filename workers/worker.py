@@ -66,15 +66,15 @@ class Worker:
     def run(self) -> None:
         """Work until told to stop, or, with burst, until nothing is left to do."""
         signal.signal(signal.SIGTERM, self.stop)
-        threading.excepthook = _die
+        slots = range(1, self.board.slots)
+        threads = [threading.Thread(target=self.work, args=(slot,)) for slot in slots]
+        threading.excepthook = partial(_lost_thread, [self.recorder, *threads])
         capture.install()
         if not self._register():
             return
         self.board.enter(self.place.index, self.id)
         log.info("worker.started", worker=str(self.id))
         self.recorder.start()
-        slots = range(1, self.board.slots)
-        threads = [threading.Thread(target=self.work, args=(slot,)) for slot in slots]
         for thread in threads:
             thread.start()
         self.work(0)
@@ -239,7 +239,13 @@ class Worker:
         log.info("worker.stopped", worker=str(self.id))
 
 
-def _die(failed: threading.ExceptHookArgs) -> None:
-    """End the process: a worker that has lost a thread would live on and do nothing."""
-    log.critical("worker.crashed", exc_info=failed.exc_value)
-    os._exit(1)
+def _lost_thread(own: Sequence[threading.Thread], failed: threading.ExceptHookArgs) -> None:
+    """End the process: a worker that has lost a thread would live on and do nothing.
+
+    Not for a thread that a job has started: that is the job's own affair.
+    """
+    if failed.thread in own:
+        log.critical("worker.crashed", exc_info=failed.exc_value)
+        os._exit(1)
+    if not issubclass(failed.exc_type, SystemExit):
+        log.error("thread.failed", exc_info=failed.exc_value)

@@ -21,7 +21,7 @@ Events = list[dict[str, Any]]
 MODULE = "taskqueue.settings"
 FAILED = (3, 1)  # 1: gunicorn's master raises when a second worker fails while it ends the others
 DEATH = """
-import threading
+import functools, threading
 import django
 django.setup()
 from workers import supervisor, worker
@@ -30,12 +30,14 @@ def broken(*_):
     raise ValueError("no more\\n12:00:00 [info] forged")
 
 """
-A_THREAD = """
-threading.excepthook = worker._die
+A_JOBS_THREAD = """
 thread = threading.Thread(target=broken)
+own = []
+threading.excepthook = functools.partial(worker._lost_thread, own)
 thread.start()
 thread.join()
 """
+A_THREAD = A_JOBS_THREAD.replace("own = []", "own = [thread]")
 A_PROCESS = """
 supervisor.Worker = supervisor.Steward = broken
 supervisor.TICK_SECONDS = supervisor.RESTART_SECONDS = 0.01
@@ -140,13 +142,18 @@ def test_gunicorns_own_format_stays_in_text(start: Any, tmp_path: Path) -> None:
     assert "[ERROR] Exception in worker process\nTraceback " in written(tmp_path)
 
 
-def test_a_thread_that_takes_its_worker_with_it_is_one_json_line(
-    start: Any, tmp_path: Path
+@pytest.mark.parametrize(
+    ("thread", "code", "event"),
+    [(A_THREAD, 1, ("worker.crashed", "critical")), (A_JOBS_THREAD, 0, ("thread.failed", "error"))],
+    ids=["with-its-worker", "of-a-job"],
+)
+def test_a_thread_that_dies_is_one_json_line(
+    start: Any, tmp_path: Path, thread: str, code: int, event: tuple[str, str]
 ) -> None:
-    with start(sys.executable, "-c", DEATH + A_THREAD, LOG_JSON="1") as process:
-        assert process.wait(30) == 1
+    with start(sys.executable, "-c", DEATH + thread, LOG_JSON="1") as process:
+        assert process.wait(30) == code
     (died,) = events(tmp_path)
-    assert (died["event"], died["level"]) == ("worker.crashed", "critical")
+    assert (died["event"], died["level"]) == event
     assert died["exception"].startswith("Traceback (most recent call last):\n")
     assert "ValueError: no more" in died["exception"]
 

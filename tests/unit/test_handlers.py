@@ -1,0 +1,92 @@
+"""Whatever a job's function does in its process, the worker goes on and records how it ended."""
+
+import os
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from bson import DatetimeMS, ObjectId
+
+from jobs import registry, services
+from jobs.claims import ClaimedJob
+from workers.board import Board
+from workers.worker import Place, Worker
+
+
+def claimed(type: str) -> ClaimedJob:
+    place = (registry.Lane("default", "medium"), {}, 1, 1, 0, 1, DatetimeMS(0), DatetimeMS(0))
+    return ClaimedJob(ObjectId(), type, *place, time.monotonic())
+
+
+@pytest.fixture
+def work(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Callable[..., list[str]]:
+    """Run a function as the first job of a worker's process, and then one that does nothing.
+
+    Returns how they ended and how the process did, each worker that came of it on its own. They
+    touch no store.
+    """
+    said = tmp_path / "said"
+    said.touch()
+
+    def note(line: str) -> None:
+        with said.open("a") as file:
+            file.write(f"{line}\n")
+
+    def record(_: ObjectId, ends: Any, __: Any) -> None:
+        for end in ends:
+            note(f"{end.job.type} {end.status}")
+
+    monkeypatch.setattr(registry, "_types", {})
+    monkeypatch.setattr(services, "register_worker", lambda *_, **__: None)
+    monkeypatch.setattr(services, "record", record)
+    monkeypatch.setattr(services, "end_worker", lambda *_: note("left"))
+
+    def run(function: Callable[..., Any], slots: int = 1) -> list[str]:
+        registry.job(name="odd")(function)
+        registry.job(name="next")(lambda: None)
+        worker = Worker(Place(Board(1, slots, ["default"]), 0, ObjectId(), burst=True))
+        worker.claimed.extend([claimed("odd"), claimed("next")])
+        monkeypatch.setattr(worker, "take_batch", lambda: False)
+        pid = os.fork()
+        if pid == 0:
+            code = 1
+            try:
+                worker.run()
+                code = 0
+            finally:
+                os._exit(code)
+        code = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+        return [*said.read_text().splitlines(), f"exit {code}"]
+
+    return run
+
+
+WELL = ["odd completed", "next completed", "left", "exit 0"]
+
+
+@pytest.mark.parametrize("error", [ValueError("oops"), SystemExit(1)], ids=["error", "exit"])
+def test_a_thread_of_a_job_that_fails_does_not_end_the_worker(
+    work: Callable[..., list[str]], error: BaseException
+) -> None:
+    def odd() -> None:
+        def fail() -> None:
+            raise error
+
+        thread = threading.Thread(target=fail)
+        thread.start()
+        thread.join()
+
+    assert work(odd) == WELL
+
+
+def test_a_worker_that_loses_a_thread_of_its_own_ends(
+    work: Callable[..., list[str]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: Any) -> None:
+        raise ValueError("a bug")
+
+    monkeypatch.setattr(services, "record", fail)
+    assert work(lambda: None) == ["exit 1"]
