@@ -12,6 +12,8 @@ from typing import Any, TypeVar
 
 import structlog
 
+from workers import forks
+
 log = structlog.get_logger(__name__)
 R = TypeVar("R")
 _starting = threading.Lock()  # without it, two slots with a first job each would get a loop each
@@ -50,9 +52,12 @@ async def _end_of(coroutine: Coroutine[Any, Any, R], deadline: float) -> R | _Ra
     limit = asyncio.timeout_at(deadline)
     try:
         async with limit:
-            return await coroutine
+            end = await coroutine
     except BaseException as error:
+        forks.end(error)
         return _Raised(error, limit.expired())
+    forks.end()
+    return end
 
 
 @cache

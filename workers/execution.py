@@ -12,7 +12,7 @@ from django.conf import settings
 
 from jobs import context, registry, requests, secrets, services
 from jobs.claims import ClaimedJob, End
-from workers import capture, coroutines
+from workers import capture, coroutines, forks
 
 log = structlog.get_logger(__name__)
 ERROR_CHARACTERS = 2_000
@@ -34,9 +34,11 @@ def execute(job: ClaimedJob, should_stop: Callable[[], bool]) -> End:
         if inspect.iscoroutine(result):
             result = coroutines.wait(result, services.timeout_seconds(job.type))
     except BaseException as error:  # a job that raises SystemExit must not stop its worker
+        forks.end(error)
         return _failed(job, error, started, running.lines)
     finally:
         context.reset(token)
+    forks.end()
     ended = time.monotonic()
     kept = _kept(job, result)
     if running.lines:

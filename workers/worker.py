@@ -21,7 +21,7 @@ from jobs.claims import ClaimedJob
 from jobs.clients import BLOCK_SECONDS, blocking_redis
 from jobs.errors import StoreDown
 from jobs.states import State
-from workers import capture
+from workers import capture, forks
 from workers.board import Board, Running
 from workers.execution import execute
 from workers.prefetch import STUCK_SECONDS, Prefetch
@@ -70,6 +70,7 @@ class Worker:
         threads = [threading.Thread(target=self.work, args=(slot,)) for slot in slots]
         threading.excepthook = partial(_lost_thread, [self.recorder, *threads])
         capture.install()
+        forks.install()
         if not self._register():
             return
         self.board.enter(self.place.index, self.id)

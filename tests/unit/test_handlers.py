@@ -1,6 +1,7 @@
 """Whatever a job's function does in its process, the worker goes on and records how it ended."""
 
 import os
+import signal
 import threading
 import time
 from collections.abc import Callable
@@ -15,6 +16,8 @@ from jobs.claims import ClaimedJob
 from workers.board import Board
 from workers.worker import Place, Worker
 
+SECONDS = 20  # after which a process of these tests is killed
+
 
 def claimed(type: str) -> ClaimedJob:
     place = (registry.Lane("default", "medium"), {}, 1, 1, 0, 1, DatetimeMS(0), DatetimeMS(0))
@@ -25,8 +28,7 @@ def claimed(type: str) -> ClaimedJob:
 def work(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Callable[..., list[str]]:
     """Run a function as the first job of a worker's process, and then one that does nothing.
 
-    Returns how they ended and how the process did, each worker that came of it on its own. They
-    touch no store.
+    Returns how they ended, in the order of their names, and how the process did. No store is used.
     """
     said = tmp_path / "said"
     said.touch()
@@ -53,18 +55,20 @@ def work(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Callable[..., list[
         pid = os.fork()
         if pid == 0:
             code = 1
+            signal.signal(signal.SIGALRM, signal.SIG_DFL)
+            signal.alarm(SECONDS)
             try:
                 worker.run()
                 code = 0
             finally:
                 os._exit(code)
         code = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
-        return [*said.read_text().splitlines(), f"exit {code}"]
+        return [*sorted(said.read_text().splitlines()), f"exit {code}"]
 
     return run
 
 
-WELL = ["odd completed", "next completed", "left", "exit 0"]
+WELL = ["left", "next completed", "odd completed", "exit 0"]
 
 
 @pytest.mark.parametrize("error", [ValueError("oops"), SystemExit(1)], ids=["error", "exit"])
@@ -90,3 +94,44 @@ def test_a_worker_that_loses_a_thread_of_its_own_ends(
 
     monkeypatch.setattr(services, "record", fail)
     assert work(lambda: None) == ["exit 1"]
+
+
+ENDINGS: list[tuple[BaseException | None, int]] = [
+    (None, 0),
+    (SystemExit(), 0),
+    (SystemExit(3), 3),
+    (SystemExit("no"), 1),
+    (ValueError("oops"), 1),
+]
+
+
+def fork(error: BaseException | None) -> int:
+    """Fork, as a job does; the child ends so. Returns the child's exit code."""
+    pid = os.fork()
+    if pid:
+        return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+    signal.alarm(SECONDS)
+    if error:
+        raise error
+    return -1
+
+
+@pytest.mark.parametrize("slots", [1, 2])
+@pytest.mark.parametrize(("error", "code"), ENDINGS)
+def test_a_process_that_a_job_forks_ends_with_the_call_and_is_no_second_worker(
+    work: Callable[..., list[str]], error: BaseException | None, code: int, slots: int
+) -> None:
+    def odd() -> None:
+        assert fork(error) in (code, -1)
+
+    assert work(odd, slots) == WELL
+
+
+@pytest.mark.parametrize(("error", "code"), ENDINGS)
+def test_nor_is_one_that_an_async_job_forks(
+    work: Callable[..., list[str]], error: BaseException | None, code: int
+) -> None:
+    async def odd() -> None:
+        assert fork(error) in (code, -1)
+
+    assert work(odd) == WELL

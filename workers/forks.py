@@ -1,0 +1,36 @@
+"""A process that a job's function forks is no second worker: it ends where the call does."""
+
+import os
+import sys
+from contextlib import suppress
+
+import structlog
+
+log = structlog.get_logger(__name__)
+_forked = False
+
+
+def install() -> None:
+    """Have this process know its forks from itself."""
+    os.register_at_fork(after_in_child=_note)
+
+
+def _note() -> None:
+    global _forked
+    _forked = True
+
+
+def end(error: BaseException | None = None) -> None:
+    """End this process if it is such a fork, with the code that Python would end with."""
+    if _forked:
+        _exit(error)
+
+
+def _exit(error: BaseException | None) -> None:
+    code = error.code if isinstance(error, SystemExit) else None if error is None else 1
+    status = code & 0xFF if isinstance(code, int) else int(code is not None)
+    if status:  # what the error says may hold a secret
+        log.error("fork.failed", error=type(error).__name__, code=status)
+    with suppress(Exception):
+        sys.stdout.flush()
+    os._exit(status)
