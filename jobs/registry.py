@@ -167,7 +167,7 @@ class JobType(Generic[P, R]):
         """Return a stored payload with `STARS` for what is secret; `None`: it does not fit."""
         try:
             return self.schema.model_validate(payload).model_dump(mode="json")
-        except ValidationError:
+        except Exception:  # a validator may raise anything
             return None
 
     @property

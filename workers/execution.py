@@ -57,8 +57,8 @@ def _kept(job: ClaimedJob, result: Any) -> dict[str, Any]:
             raise ValueError(f"{len(text)} bytes; the limit is {settings.JOB_RESULT_MAX_BYTES}.")
         value = secrets.seal(json.loads(text))
         return {"result": value, "size": requests.storable_size(value)}
-    except (TypeError, ValueError, RecursionError) as error:
-        said = f"The result was not kept: {secrets.scrub(str(error), _secrets(job))}"
+    except Exception as error:  # whatever its own classes raise when they are read
+        said = f"The result was not kept: {_said(error, _secrets(job))}"
         return {"result_error": _clean(said, ERROR_CHARACTERS)}
 
 
@@ -73,7 +73,7 @@ def _failed(job: ClaimedJob, error: BaseException, started: float, lines: Sequen
         ended=time.monotonic(),
         outcome="timed_out" if late else "failed",
         error_type="TimeoutError" if late else type(error).__name__[:200],
-        error=_clean(secrets.scrub(str(error), found), ERROR_CHARACTERS) or type(error).__name__,
+        error=_clean(_said(error, found), ERROR_CHARACTERS),
         traceback=_clean(text[-TRACEBACK_CHARACTERS:], TRACEBACK_CHARACTERS),
         logs=logs,
         size=2 * len(text[-TRACEBACK_CHARACTERS:]) + 4 * sum(map(len, logs)),
@@ -82,6 +82,15 @@ def _failed(job: ClaimedJob, error: BaseException, started: float, lines: Sequen
         f"job.{end.status}", job=str(job.id), type=job.type, attempt=job.attempt, error=end.error
     )
     return end
+
+
+def _said(error: BaseException, found: list[str]) -> str:
+    """Return an error's words without the secrets `found`; its name if it has none."""
+    try:
+        text = str(error)
+    except Exception:  # of a class of the job's own
+        text = ""
+    return secrets.scrub(text, found) or type(error).__name__
 
 
 def _secrets(job: ClaimedJob) -> list[str]:

@@ -6,21 +6,24 @@ import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import pytest
 from bson import DatetimeMS, ObjectId
+from django.core.exceptions import ObjectDoesNotExist
+from pydantic import AfterValidator
 
-from jobs import registry, services
-from jobs.claims import ClaimedJob
+from jobs import context, registry, services
+from jobs.claims import ClaimedJob, End
 from workers.board import Board
+from workers.execution import execute
 from workers.worker import Place, Worker
 
 SECONDS = 20  # after which a process of these tests is killed
 
 
-def claimed(type: str) -> ClaimedJob:
-    place = (registry.Lane("default", "medium"), {}, 1, 1, 0, 1, DatetimeMS(0), DatetimeMS(0))
+def claimed(type: str, **payload: Any) -> ClaimedJob:
+    place = (registry.Lane("default", "medium"), payload, 1, 1, 0, 1, DatetimeMS(0), DatetimeMS(0))
     return ClaimedJob(ObjectId(), type, *place, time.monotonic())
 
 
@@ -135,3 +138,45 @@ def test_nor_is_one_that_an_async_job_forks(
         assert fork(error) in (code, -1)
 
     assert work(odd) == WELL
+
+
+def ended(function: Callable[..., Any], **payload: Any) -> End:
+    registry.job(name="odd")(function)
+    return execute(claimed("odd", **payload), context.never)
+
+
+@pytest.mark.usefixtures("work")
+def test_an_error_that_cannot_say_what_it_is_is_recorded_by_its_name_and_traceback() -> None:
+    class Speechless(Exception):
+        def __str__(self) -> str:
+            raise AttributeError("no text")
+
+    def odd() -> None:
+        raise Speechless
+
+    end = ended(odd)
+    assert (end.status, end.error_type, end.error) == ("dead", "Speechless", "Speechless")
+    assert "raise Speechless" in end.traceback
+
+
+@pytest.mark.usefixtures("work")
+def test_what_a_validator_raises_is_the_error_of_the_job() -> None:
+    def find(_: str) -> str:
+        raise ObjectDoesNotExist("no such customer")
+
+    def odd(customer: Annotated[str, AfterValidator(find)]) -> None: ...
+
+    end = ended(odd, customer="nobody")
+    assert (end.status, end.error_type) == ("dead", "ObjectDoesNotExist")
+    assert end.error == "no such customer"
+
+
+@pytest.mark.usefixtures("work")
+def test_a_job_has_ended_well_though_its_result_cannot_be_read() -> None:
+    class Lazy(dict[str, int]):
+        def items(self) -> Any:
+            raise ObjectDoesNotExist("it is gone")
+
+    end = ended(lambda: Lazy(a=1))
+    assert (end.status, end.result) == ("completed", None)
+    assert end.result_error == "The result was not kept: it is gone"
