@@ -225,7 +225,7 @@ class Steward:
         self.heeded = asked
         log.info("workers.asked", what=asked.what, by=asked.by)
         if asked.what == "stop":
-            os.kill(os.getppid(), signal.SIGTERM)  # a second one would kill what runs
+            os.kill(os.getppid(), signal.SIGRTMIN)  # not SIGTERM: a second would kill what runs
         else:
             self.board.set_quiet(asked.what == "quiet")
             self.beating.ran_at = float("-inf")

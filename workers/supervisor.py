@@ -26,7 +26,9 @@ log = structlog.get_logger(__name__)
 TICK_SECONDS = 0.25  # how exactly deadlines are kept
 RESTART_SECONDS = 1.0  # a process that dies at once is not started more often than that
 STEWARD_SECONDS = 8.0  # how long a steward may take over the last reports
-STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)  # the last: its terminal is closed
+# The terminal is closed, or the steward was asked: they come twice, or beside a SIGTERM.
+ASKING = (signal.SIGHUP, signal.SIGRTMIN)
+STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT, *ASKING)
 PR_SET_PDEATHSIG = 1  # <linux/prctl.h>
 
 
@@ -51,7 +53,7 @@ class Supervisor:
         self.grace = grace
         self.children: dict[int, Child] = {}
         self.stop_signals = 0
-        self.hung_up = False
+        self.asked = False
         self.kill_at = float("inf")
         self.restarts: list[tuple[float, int | None]] = []
         self.killed: set[int] = set()  # pids that this supervisor had to kill to stop
@@ -86,8 +88,8 @@ class Supervisor:
         signal.signal(signal.SIGCHLD, lambda *_: None)
 
     def _count_stop(self, number: int, *_: Any) -> None:
-        if number == signal.SIGHUP:  # it only asks: it comes twice, or beside a SIGTERM
-            self.hung_up = True
+        if number in ASKING:
+            self.asked = True
         else:
             self.stop_signals += 1
 
@@ -181,7 +183,7 @@ class Supervisor:
     # --- stopping: the first signal asks, the second or the end of the grace kills
 
     def _stops(self) -> bool:
-        return self.hung_up or self.stop_signals > 0
+        return self.asked or self.stop_signals > 0
 
     def _stop_workers(self) -> None:
         if not self._stops():
