@@ -144,13 +144,15 @@ class Supervisor:
                 self._died(child, os.waitstatus_to_exitcode(status))
 
     def _died(self, child: Child, code: int) -> None:
+        in_order = code == 0
         if child.index is not None:
-            if code != 0:
+            in_order &= not any(self.board.running(child.index))  # a job may exit with 0 too
+            if not in_order:
                 self._report(child, _reason(code))
             self.board.clear(child.index)
         elif code != 0:
             log.error("steward.died", reason=_reason(code))
-        if not self._stops() and not (self.burst and code == 0):
+        if not self._stops() and not (self.burst and in_order):
             self.restarts.append((child.started + RESTART_SECONDS, child.index))
 
     def _report(self, child: Child, reason: str) -> None:
