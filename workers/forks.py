@@ -1,6 +1,7 @@
 """A process that a job's function forks is no second worker: it ends where the call does."""
 
 import os
+import signal
 import sys
 from contextlib import suppress
 
@@ -11,13 +12,24 @@ _forked = False
 
 
 def install() -> None:
-    """Have this process know its forks from itself."""
-    os.register_at_fork(after_in_child=_note)
+    """Have this process know its forks from itself, and have them end by SIGTERM."""
+    os.register_at_fork(before=_hold, after_in_parent=_release, after_in_child=_begin)
 
 
-def _note() -> None:
+def _hold() -> None:
+    """Let a SIGTERM wait: the worker's own handler would swallow one in the child."""
+    signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGTERM])
+
+
+def _release() -> None:
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGTERM])
+
+
+def _begin() -> None:
     global _forked
     _forked = True
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    _release()
 
 
 def end(error: BaseException | None = None) -> None:

@@ -180,3 +180,19 @@ def test_a_job_has_ended_well_though_its_result_cannot_be_read() -> None:
     end = ended(lambda: Lazy(a=1))
     assert (end.status, end.result) == ("completed", None)
     assert end.result_error == "The result was not kept: it is gone"
+
+
+@pytest.mark.parametrize("slots", [1, 2])
+def test_a_process_that_a_job_forks_heeds_sigterm(
+    work: Callable[..., list[str]], slots: int
+) -> None:
+    def odd() -> None:
+        pid = os.fork()
+        if pid == 0:
+            signal.alarm(SECONDS)
+            while True:
+                time.sleep(SECONDS)
+        os.kill(pid, signal.SIGTERM)
+        assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == -signal.SIGTERM
+
+    assert work(odd, slots) == WELL
