@@ -124,6 +124,7 @@ class Supervisor:
             Steward(self.board, self.id, self._deaths_read).run()
         else:
             os.close(self._deaths_read)
+            os.setpgid(0, 0)  # a group of its own, in which is what its jobs start too
             setproctitle(f"taskqueue: worker {index + 1}")
             Worker(Place(self.board, index, self.id, self.burst)).run()
 
@@ -138,9 +139,11 @@ class Supervisor:
 
     def _bury_children(self) -> None:
         for child in list(self.children.values()):
-            pid, status = os.waitpid(child.pid, os.WNOHANG)
-            if pid:
-                del self.children[pid]
+            if os.waitid(os.P_PID, child.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT):
+                if child.index is not None:
+                    _kill(child)  # what is left of its group, whose id is free once it is reaped
+                _, status = os.waitpid(child.pid, 0)
+                del self.children[child.pid]
                 self._died(child, os.waitstatus_to_exitcode(status))
 
     def _died(self, child: Child, code: int) -> None:
@@ -180,7 +183,7 @@ class Supervisor:
         now = time.monotonic()
         for child in self.children.values():
             if child.index is not None and self.board.overdue(child.index, now):
-                os.kill(child.pid, signal.SIGKILL)
+                _kill(child)
 
     # --- stopping: the first signal asks, the second or the end of the grace kills
 
@@ -204,7 +207,9 @@ class Supervisor:
                 continue
             if number == signal.SIGKILL:
                 self.killed.add(child.pid)
-            os.kill(child.pid, number)
+                _kill(child)
+            else:  # what its jobs have started is theirs to end
+                os.kill(child.pid, number)
 
     def _stop_steward(self) -> None:
         """The steward goes last: it still takes back what killed workers held.
@@ -226,6 +231,14 @@ class Supervisor:
             os.kill(child.pid, number)
 
 
+def _kill(worker: Child) -> None:
+    """Kill a worker and what its jobs have started."""
+    try:
+        os.killpg(worker.pid, signal.SIGKILL)
+    except ProcessLookupError:  # it has no group yet, so no job has started anything
+        os.kill(worker.pid, signal.SIGKILL)
+
+
 def _reason(code: int) -> str:
     return f"killed by {signal.Signals(-code).name}" if code < 0 else f"exited with code {code}"
 
@@ -236,6 +249,8 @@ def _be_child(supervisor: int, name: str, role: Callable[[], None]) -> None:
     try:
         signal.set_wakeup_fd(-1)
         for number in (signal.SIGINT, signal.SIGHUP):  # they reach all; the supervisor decides
+            signal.signal(number, signal.SIG_IGN)
+        for number in (signal.SIGTTIN, signal.SIGTTOU):  # at a terminal a worker would stand still
             signal.signal(number, signal.SIG_IGN)
         signal.signal(signal.SIGTERM, signal.SIG_DFL)
         signal.signal(signal.SIGCHLD, signal.SIG_DFL)

@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -45,8 +46,11 @@ class Tree:
         self.process.send_signal(number)
 
     def signal_all(self, number: int) -> None:
-        """Signal the supervisor and all its children at once."""
-        os.killpg(self.process.pid, number)
+        """Signal the supervisor and all that came of it."""
+        supervisor = psutil.Process(self.process.pid)
+        for process in [supervisor, *supervisor.children(recursive=True)]:
+            with suppress(psutil.NoSuchProcess):
+                process.send_signal(number)
 
     def wait(self, seconds: float = 40) -> int:
         return self.process.wait(seconds)
@@ -54,7 +58,7 @@ class Tree:
     def kill(self) -> None:
         """Kill everything at once, as a power cut would."""
         if self.process.poll() is None:
-            os.killpg(self.process.pid, signal.SIGKILL)
+            self.signal_all(signal.SIGKILL)
             self.process.wait()
 
 

@@ -1,6 +1,5 @@
 """Long jobs end early when they are asked to: cancelled, lost after a pause, or at a stop."""
 
-import os
 import signal
 import time
 
@@ -74,9 +73,9 @@ def test_a_job_that_was_taken_away_during_a_pause_ends_early(tree, until, docume
     id = services.enqueue("wait", {"seconds": 60})
     paused = tree("--processes", "1", **quick)
     until(lambda: started(paused))
-    os.killpg(paused.process.pid, signal.SIGSTOP)
+    paused.signal_all(signal.SIGSTOP)
     until(lambda: document(id)["status"] == "pending")
-    os.killpg(paused.process.pid, signal.SIGCONT)
+    paused.signal_all(signal.SIGCONT)
     until(lambda: stopped_early(paused))
     assert "claim=1" in stopped_early(paused)[0]
     until(lambda: document(id)["status"] == "running" and document(id)["claim"] > 1)

@@ -2,11 +2,16 @@
 
 import json
 import os
+import signal
+import subprocess
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import suppress
+from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
+import psutil
 import pytest
 from bson import ObjectId
 
@@ -59,3 +64,44 @@ def test_a_worker_that_left_in_order_is_not_reported_nor_started_again_in_a_burs
     supervisor._died(Child(1, 0, time.monotonic()), 0)
     assert reports(supervisor) == []
     assert supervisor.restarts == []
+
+
+def gone(pid: int) -> bool:
+    with suppress(psutil.NoSuchProcess):
+        return psutil.Process(pid).status() == psutil.STATUS_ZOMBIE
+    return True
+
+
+@pytest.mark.parametrize("end", ["too-late", "forced-stop", "crash", "leaves"])
+def test_what_a_job_has_started_ends_with_its_worker(
+    supervisor: Supervisor,
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+    until: Callable[..., Any],
+    end: str,
+) -> None:
+    def run() -> None:
+        started = subprocess.Popen(["sleep", "60"])
+        (tmp_path / "pid").write_text(f"{started.pid}\n")
+        if end == "crash":
+            os.kill(os.getpid(), signal.SIGKILL)
+        if end != "leaves":
+            time.sleep(60)
+
+    monkeypatch.setattr("workers.supervisor.Worker", lambda _: SimpleNamespace(run=run))
+    supervisor._start(0)
+    pid = int(until(lambda: said(tmp_path / "pid")))
+    if end == "too-late":
+        begin(supervisor, deadline=time.monotonic() - 1)
+        supervisor._kill_overdue()
+    elif end == "forced-stop":
+        supervisor.stop_signals = 2
+        supervisor._stop_workers()
+    until(lambda: supervisor._bury_children() or not supervisor.children)
+    until(lambda: gone(pid))
+
+
+def said(path: Path) -> str:
+    """What a process has written there, once it has written a line."""
+    text = path.read_text() if path.exists() else ""
+    return text if text.endswith("\n") else ""

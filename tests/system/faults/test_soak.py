@@ -123,9 +123,9 @@ class Soak:
         """Stop a whole tree past its lease: the other one takes its jobs over."""
         tree = self.world.rng.choice(self.trees)
         self.mark(tree)
-        os.killpg(tree.process.pid, signal.SIGSTOP)
+        tree.signal_all(signal.SIGSTOP)
         time.sleep(float(LEASE["WORKER_LOST_SECONDS"]) + 6)
-        os.killpg(tree.process.pid, signal.SIGCONT)
+        tree.signal_all(signal.SIGCONT)
 
     def mark(self, tree: Tree) -> None:
         self.hurt.update(child.pid for child in tree.children("taskqueue:"))
