@@ -7,6 +7,8 @@
   const SLOWEST = 30_000;
   const ANNOUNCE_EVERY = 15_000;
   const OLD_AFTER = 10_000; // data that is older says so
+  const DOUBLE_CLICK = 500;
+  const SAME_PLACE = 16; // pixels, less than a row
   const { byId, remembered, remember, length, tell, rows } = window.taskqueue;
   const live = byId("live");
   if (!window.htmx) return;
@@ -99,6 +101,27 @@
   setInterval(() => {
     if (pill && !pill.hidden && on && !document.hidden && !rows.areInUse(live)) letIn();
   }, 1000);
+
+  // --- the second of a double-click meant what was there at the first, and has gone by then -------
+  let clicked = null;
+
+  const isDouble = (event) =>
+    clicked &&
+    event.timeStamp - clicked.timeStamp < DOUBLE_CLICK &&
+    Math.hypot(event.clientX - clicked.clientX, event.clientY - clicked.clientY) < SAME_PLACE;
+
+  document.addEventListener(
+    "click",
+    (event) => {
+      if (!event.detail) return; // by the keyboard
+      const double = isDouble(event);
+      clicked = event;
+      if (!double || !event.target.closest("[hx-post]")) return;
+      event.preventDefault();
+      event.stopPropagation();
+    },
+    true,
+  );
 
   // --- what came of it ----------------------------------------------------------------------------
   let goodAt = Date.now();

@@ -99,12 +99,45 @@ def test_a_click_during_another_is_heard_but_not_a_second_on_the_same_button(
     page.on("request", lambda request: request.method == "POST" and sent.append(request.url))
     button = page.locator(f"#dead-{first}").get_by_role("button", name="Requeue")
     button.click()
-    button.click()
+    button.press("Enter")
     page.locator(f"#dead-{second}").get_by_role("button", name="Requeue").click()
     expect(page.locator(f"#dead-{second}")).to_have_count(0)
     held[0].continue_()
     expect(page.locator(f"#dead-{first}")).to_have_count(0)
     assert len(sent) == 2
+
+
+def test_the_second_of_a_double_click_does_not_act_on_what_has_come_in_its_place(
+    page: Page, line: Line
+) -> None:
+    last, second, first, before = (line.dead() for _ in range(4))
+    page.clock.install()
+    page.clock.pause_at(time.time() + 60)
+    page.goto("/dead/")
+    page.locator(f"#dead-{before}").get_by_role("button", name="Requeue").press("Enter")
+    expect(page.locator(f"#dead-{before}")).to_have_count(0)  # its message has a place above
+    page.evaluate(
+        """() => {
+          window.sent = 0;
+          addEventListener("htmx:beforeSend", ({ detail }) => {
+            sent += detail.requestConfig.verb === "post";
+          });
+        }"""
+    )
+    box = page.locator(f"#dead-{first}").get_by_role("button", name="Requeue").bounding_box()
+    assert box
+    at = (box["x"] + 20, box["y"] + 10)
+    page.mouse.click(*at)
+    expect(page.locator(f"#dead-{first}")).to_have_count(0)
+    under = "([x, y]) => document.elementFromPoint(x, y).closest('tr').id"
+    assert page.evaluate(under, at) == f"dead-{second}"
+    page.mouse.click(*at)
+    assert page.evaluate("sent") == 1
+    page.clock.run_for(600)
+    page.mouse.click(*at)  # meant for the row that is there now
+    expect(page.locator(f"#dead-{second}")).to_have_count(0)
+    assert page.evaluate("sent") == 2
+    assert selectors.job(last).status == "dead"
 
 
 def test_what_is_in_hand_survives_the_refreshes(page: Page, line: Line) -> None:
