@@ -399,6 +399,22 @@ def test_what_is_submitted_is_of_the_type_that_is_chosen(
     expect(tab.locator("#code")).to_be_empty()
 
 
+def test_a_time_that_is_meant_as_utc_stays_so(page: Page, probe: str) -> None:
+    page.goto(f"/jobs/new/?type={probe}")
+    zone = page.get_by_label("Time zone of that time")
+    expect(zone).not_to_have_value("")
+    zone.fill("")
+    page.get_by_role("button", name="Show as code").click()
+    expect(page.locator("#code-1")).to_be_visible()
+    expect(zone).to_have_value("")
+    page.get_by_label("Or run at").fill("2030-01-01T03:00:05")
+    page.get_by_role("button", name="Write it as JSON").click()
+    expect(page.locator("[name=payload]")).to_be_visible()
+    expect(page.get_by_label("Or run at")).to_have_value("2030-01-01T03:00:05")
+    page.wait_for_load_state()  # the script has run
+    expect(zone).to_have_value("")
+
+
 def test_workers_are_asked_in_place_and_the_page_says_when_they_heed(
     page: Page, line: Line
 ) -> None:
