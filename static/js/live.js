@@ -80,7 +80,8 @@
   document.addEventListener("htmx:beforeSwap", (event) => {
     if (event.target !== live || !event.detail.shouldSwap) return;
     const { xhr, serverResponse } = event.detail;
-    const held = !asked.has(xhr) && xhr.status < 300 ? rows.hold(live, serverResponse) : null;
+    const holds = !asked.has(xhr) && !wanted && xhr.status < 300;
+    const held = holds ? rows.hold(live, serverResponse) : null;
     if (held) event.detail.serverResponse = held.html;
     showPill(held);
   });
@@ -151,7 +152,7 @@
       reason = REASONS[status] ?? "The server does not answer";
     }
     showStale();
-    if (wanted) refresh();
+    if (wanted) setTimeout(refresh); // htmx drops what comes before this request has ended
   });
 
   // A button whose request was refused says so: what the answer holds is a page, not a message.

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 import pytest
 from playwright.sync_api import Browser, ConsoleMessage, Page, Request, Route, expect
 
-from jobs import selectors, services
+from jobs import selectors, services, snapshot
 from jobs.models import Job
 from tests.web.conftest import Line, logged_in
 
@@ -86,6 +86,37 @@ def test_a_click_during_a_refresh_is_heard(page: Page, line: Line) -> None:
     assert selectors.job(id).status == "pending"
     held[0].continue_()
     expect(page.locator(f"#dead-{id}")).to_have_count(0)
+
+
+def test_a_refresh_that_is_asked_for_during_another_is_made_up_for(page: Page, line: Line) -> None:
+    page.goto(f"/jobs/{line.completed()}/")  # which asks for nothing by itself
+    refresh = re.compile(r"\?rev=")
+    held: list[Route] = []
+    page.route(refresh, lambda route: held.append(route), times=1)
+    with page.expect_request(refresh):
+        page.evaluate("htmx.trigger(document.body, 'refresh')")
+    page.evaluate("htmx.trigger(document.body, 'refresh')")
+    with page.expect_request(refresh):
+        held[0].continue_()
+
+
+def test_a_click_on_the_pill_during_a_poll_is_heard(page: Page, line: Line) -> None:
+    id = line.dead()
+    page.goto("/dead/")
+    page.locator(f"#tick-{id}").check()
+    line.dead()
+    pill = page.locator("#pill")
+    expect(pill).to_have_text("1 new · show")
+    line.dead()
+    snapshot.forget()
+    poll = re.compile(r"/dead/\?rev=")
+    held: list[Route] = []
+    page.route(poll, lambda route: held.append(route), times=1)
+    page.wait_for_event("request", lambda request: poll.search(request.url))
+    pill.click()
+    held[0].continue_()
+    expect(page.locator("table.dead tbody tr")).to_have_count(3)
+    expect(pill).to_be_hidden()
 
 
 def test_a_click_during_another_is_heard_but_not_a_second_on_the_same_button(
