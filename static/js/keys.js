@@ -17,6 +17,7 @@
   let place = -1;
   let goingUntil = 0;
   let asked = null; // the button that the open question is about
+  let sends = ""; // where, when it was asked: a refresh may make another button of it
 
   function step(by) {
     const all = rows();
@@ -41,12 +42,15 @@
     ask.querySelector("h2").textContent = row ? `${said}?` : `${said} this job?`;
     ask.returnValue = "";
     asked = button;
+    sends = button.formAction;
     ask.showModal();
   }
 
   // One for all questions: that an earlier one was closed may be said when the next one is open.
   ask?.addEventListener("close", () => {
-    if (ask.returnValue === "yes") asked.click();
+    if (ask.returnValue !== "yes") return;
+    if (asked.isConnected && asked.formAction === sends) asked.click();
+    else window.taskqueue.complain("Nothing was sent: this job has moved on since you were asked.");
   });
 
   const ACTS = {

@@ -16,6 +16,7 @@
 
   const polls = () => live && !live.classList.contains("still");
   const refresh = () => live && htmx.trigger(document.body, "refresh");
+  const isAsking = () => document.querySelector("dialog[open]") !== null;
 
   // --- on or off, remembered --------------------------------------------------------------------
   const liveSwitch = byId("live-switch");
@@ -47,15 +48,18 @@
   function stir() {
     const rested = pause() > EVERY;
     stirredAt = Date.now();
-    if (rested && on && polls() && !document.hidden) refresh();
+    if (rested) comeBack();
+  }
+
+  function comeBack() {
+    if (on && polls() && !document.hidden && !isAsking()) refresh();
   }
   for (const input of ["pointermove", "pointerdown", "keydown", "wheel", "touchstart"]) {
     document.addEventListener(input, stir, { passive: true });
   }
   document.addEventListener("visibilitychange", () => {
-    if (document.hidden || !on || !polls()) return;
-    stirredAt = Date.now();
-    refresh();
+    if (!document.hidden) stirredAt = Date.now();
+    comeBack();
   });
 
   // A refresh that somebody asked for while a poll was under way is made up for after it.
@@ -67,9 +71,8 @@
     if (event.target !== live) return;
     const now = Date.now();
     const early = now < retryAt || now - askedAt < pause() - EVERY / 2;
-    const dialog = document.querySelector("dialog[open]");
     const poll = !wanted && !event.detail.requestConfig.triggeringEvent;
-    if (poll && (document.hidden || !on || dialog || early)) return event.preventDefault();
+    if (poll && (document.hidden || !on || isAsking() || early)) return event.preventDefault();
     if (!poll) asked.add(event.detail.xhr);
     wanted = false;
     askedAt = now;
@@ -163,13 +166,18 @@
     document.addEventListener(failure, (event) => {
       if (event.target === live) return;
       const { status } = event.detail.xhr;
-      const line = document.createElement("p");
-      line.className = "message is-error";
       const then = AFTERWARDS[status] ?? "Load the page again to see what was changed.";
-      line.textContent = `${REASONS[status] ?? "The server does not answer"}. ${then}`;
-      byId("messages")?.replaceChildren(line);
+      complain(`${REASONS[status] ?? "The server does not answer"}. ${then}`);
     });
   }
+
+  function complain(text) {
+    const line = document.createElement("p");
+    line.className = "message is-error";
+    line.textContent = text;
+    byId("messages")?.replaceChildren(line);
+  }
+  window.taskqueue.complain = complain;
 
   function showStale() {
     const banner = byId("stale");

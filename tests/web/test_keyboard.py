@@ -118,6 +118,39 @@ def test_a_question_may_be_answered_after_a_refresh(page: Page, line: Line) -> N
     expect(page.locator(f"#dead-{id}")).to_have_count(0)
 
 
+def test_an_answer_about_what_has_gone_meanwhile_says_that_nothing_was_sent(
+    page: Page, line: Line
+) -> None:
+    id = line.dead("it broke")
+    keys(page, "g", "d")
+    expect(page.locator(f"#dead-{id}")).to_be_visible()
+    keys(page, "j", "j", "r")
+    services.cancel(id, actor="ada")
+    snapshot.forget()
+    page.evaluate("htmx.trigger(document.body, 'refresh')")
+    expect(page.locator(f"#dead-{id}")).to_have_count(0)
+    keys(page, "Enter")
+    expect(page.locator("#messages")).to_contain_text("Nothing was sent")
+    assert selectors.job(id).status == "cancelled"
+
+
+def test_an_open_question_leaves_the_page_as_it_is(page: Page, line: Line) -> None:
+    id = line.dead("it broke")
+    page.clock.install()
+    keys(page, "g", "d")
+    expect(page.locator(f"#dead-{id}")).to_be_visible()
+    keys(page, "j", "j", "r")
+    expect(page.locator("#ask")).to_be_visible()
+    sent: list[str] = []
+    page.on("request", lambda request: sent.append(request.url))
+    page.evaluate("document.dispatchEvent(new Event('visibilitychange'))")
+    page.clock.fast_forward(200_000)
+    page.keyboard.press("Shift")
+    page.clock.run_for(5_000)
+    page.wait_for_timeout(100)
+    assert sent == []
+
+
 def test_of_two_questions_the_second_is_heard(page: Page, line: Line) -> None:
     id = line.dead("it broke")
     keys(page, "g", "d")
