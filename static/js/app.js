@@ -19,8 +19,19 @@ window.taskqueue = (() => {
   };
 
   // --- times: the server says when, this says how long ago, by the server's clock -------------
-  const skew = document.body.dataset.now * 1000 - Date.now();
-  const now = () => Date.now() + (Math.abs(skew) > 2000 ? skew : 0);
+  let skew = 0;
+  const now = () => Date.now() + skew;
+
+  // It comes in whole seconds, and late: only what is more than that is a wrong clock.
+  function hear(serverTime) {
+    const heard = serverTime - Date.now();
+    if (Math.abs(heard - skew) > 2000) skew = heard;
+  }
+  hear(document.body.dataset.now * 1000);
+  document.addEventListener("htmx:afterRequest", ({ detail }) => {
+    hear(Date.parse(detail.xhr.getResponseHeader("Date"))); // NaN, without an answer, is not heard
+  });
+
   const UNITS = [[86400, "d"], [3600, "h"], [60, "m"], [1, "s"]];
 
   function length(seconds, exact) {

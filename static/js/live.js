@@ -36,18 +36,18 @@
   });
 
   // --- when it asks: never while hidden, seldom while nobody is there and nothing happens ---------
-  let stirredAt = Date.now(); // the last input or change
-  let askedAt = Date.now();
+  let stirredAt = performance.now(); // the last input or change
+  let askedAt = performance.now();
   let retryAt = 0;
 
   function pause() {
-    const quiet = Math.floor((Date.now() - stirredAt) / REST_AFTER);
+    const quiet = Math.floor((performance.now() - stirredAt) / REST_AFTER);
     return Math.min(EVERY * 2 ** quiet, SLOWEST);
   }
 
   function stir() {
     const rested = pause() > EVERY;
-    stirredAt = Date.now();
+    stirredAt = performance.now();
     if (rested) comeBack();
   }
 
@@ -58,7 +58,7 @@
     document.addEventListener(input, stir, { passive: true });
   }
   document.addEventListener("visibilitychange", () => {
-    if (!document.hidden) stirredAt = Date.now();
+    if (!document.hidden) stirredAt = performance.now();
     comeBack();
   });
 
@@ -69,7 +69,7 @@
 
   document.addEventListener("htmx:beforeRequest", (event) => {
     if (event.target !== live) return;
-    const now = Date.now();
+    const now = performance.now();
     const early = now < retryAt || now - askedAt < pause() - EVERY / 2;
     const poll = !wanted && !event.detail.requestConfig.triggeringEvent;
     if (poll && (document.hidden || !on || isAsking() || early)) return event.preventDefault();
@@ -128,7 +128,8 @@
   );
 
   // --- what came of it ----------------------------------------------------------------------------
-  let goodAt = Date.now();
+  let goodAt = performance.now();
+  let goodTime = Date.now();
   let failures = 0;
   let reason = "";
   const REASONS = {
@@ -144,14 +145,15 @@
     if (event.target !== live) return;
     const status = event.detail.xhr.status;
     if (status >= 200 && status < 400) {
-      goodAt = Date.now();
+      goodAt = performance.now();
+      goodTime = Date.now();
       failures = retryAt = 0;
       reason = "";
-      if (status !== 204) stirredAt = Date.now();
+      if (status !== 204) stirredAt = performance.now();
     } else {
       failures += 1;
       const wait = Math.min(EVERY * 2 ** (failures - 1), SLOWEST);
-      retryAt = Date.now() + wait * (0.75 + Math.random() / 2);
+      retryAt = performance.now() + wait * (0.75 + Math.random() / 2);
       reason = REASONS[status] ?? "The server does not answer";
     }
     showStale();
@@ -182,7 +184,8 @@
   function showStale() {
     const banner = byId("stale");
     if (!banner) return;
-    const age = Date.now() - goodAt;
+    // One clock may be set back, the other stands still while the machine sleeps.
+    const age = Math.max(performance.now() - goodAt, Date.now() - goodTime);
     const off = !on && polls() && age > OLD_AFTER;
     banner.hidden = !reason && !off;
     const text = `${reason || "Live is off"}. This data is ${length(age / 1000)} old${reason ? "; retrying" : ""}.`;
@@ -192,7 +195,7 @@
 
   // A screen reader hears the summary when it changes, not every time its ages grow.
   let announced = summary();
-  let announcedAt = Date.now();
+  let announcedAt = performance.now();
 
   function summary() {
     const copy = document.querySelector("[data-summary]")?.cloneNode(true);
@@ -201,11 +204,11 @@
   }
 
   function announce() {
-    if (Date.now() - announcedAt < ANNOUNCE_EVERY) return;
+    if (performance.now() - announcedAt < ANNOUNCE_EVERY) return;
     const text = summary();
     if (text === announced) return;
     announced = text;
-    announcedAt = Date.now();
+    announcedAt = performance.now();
     byId("announce").textContent = text;
   }
 

@@ -263,6 +263,20 @@ def _pass_time(page: Page, seconds: int) -> None:
         page.wait_for_timeout(50)
 
 
+def test_a_clock_that_is_set_stops_no_refresh_and_changes_no_age(page: Page, line: Line) -> None:
+    page.clock.install()
+    id = line.pending()
+    page.goto("/jobs/")
+    hours_ago = page.locator(f"#job-{id}").get_by_text("h ago")
+    page.clock.set_system_time(time.time() + 7_200)
+    page.clock.run_for(1_000)
+    expect(hours_ago).to_be_visible()
+    page.clock.run_for(2_000)
+    expect(hours_ago).to_have_count(0)  # since an answer said what time it is
+    page.clock.set_system_time(time.time() - 7_200)
+    assert _requests(page) > 0
+
+
 def test_data_that_is_no_longer_renewed_says_how_old_it_is(page: Page, line: Line) -> None:
     page.clock.install()
     page.goto("/jobs/")
