@@ -21,7 +21,7 @@ from django.utils.functional import SimpleLazyObject
 from pymongo.errors import PyMongoError
 
 from jobs import audit, mongodb, origin, outages, people, versions
-from jobs.errors import ReadOnly, StoreDown
+from jobs.errors import ReadOnly, StoreDown, TooSlow
 from jobs.origin import SAFE
 from jobs.problems import RETRY_SECONDS, Problem, too_slow
 from jobs.problems import response as problem_response
@@ -183,6 +183,8 @@ def _store_down(request: HttpRequest, error: Exception) -> HttpResponse:
     if request.path_info.startswith("/api/"):
         return problem_response(Problem(503, "MongoDB did not answer.", headers=headers))
     # Without the request: its user and its messages would ask the same store again.
-    template = "503_slow.html" if too_slow(error, request) else "503.html"
+    slow = too_slow(error, request)
+    template = "503_slow.html" if slow else "503.html"
+    headers["Problem-Code"] = TooSlow.code if slow else StoreDown.code  # for live.js
     page = render_to_string(template, {"retry_path": origin.page_of(request)})
     return HttpResponse(page, status=503, headers=headers)

@@ -137,13 +137,19 @@
     403: "This is not allowed (any more), or the page is out of date",
     404: "What this page showed is gone",
     429: "Too many requests within a minute",
-    503: "MongoDB does not answer",
     500: "The server failed",
+    store_down: "MongoDB does not answer",
+    too_slow: "The question took too long and was stopped",
   };
+  const codeOf = (xhr) => xhr.getResponseHeader("Problem-Code") ?? xhr.status;
+  const reasonOf = (xhr) =>
+    REASONS[codeOf(xhr)] ??
+    (xhr.status ? `The server answered ${xhr.status}` : "The server does not answer");
 
   document.addEventListener("htmx:afterRequest", (event) => {
     if (event.target !== live) return;
-    const status = event.detail.xhr.status;
+    const { xhr } = event.detail;
+    const { status } = xhr;
     if (status >= 200 && status < 400) {
       goodAt = performance.now();
       goodTime = Date.now();
@@ -154,29 +160,31 @@
       failures += 1;
       const wait = Math.min(EVERY * 2 ** (failures - 1), SLOWEST);
       retryAt = performance.now() + wait * (0.75 + Math.random() / 2);
-      reason = REASONS[status] ?? "The server does not answer";
+      reason = reasonOf(xhr);
     }
     showStale();
     if (wanted) setTimeout(refresh); // htmx drops what comes before this request has ended
   });
 
   // A button whose request was refused says so: what the answer holds is a page, not a message.
-  const AFTERWARDS = {
-    503: "Whether this was done is not known: look once it is back, before you try again.",
-  };
+  function afterwards({ xhr, requestConfig }) {
+    if (requestConfig.verb === "get") return "";
+    if (codeOf(xhr) === "store_down")
+      return " Whether this was done is not known: look once it is back, before you try again.";
+    if (codeOf(xhr) === "too_slow" || (xhr.status >= 400 && xhr.status < 500))
+      return " Nothing was changed.";
+    return " Load the page again to see what was changed.";
+  }
   for (const failure of ["htmx:responseError", "htmx:sendError", "htmx:timeout"]) {
-    document.addEventListener(failure, (event) => {
-      if (event.target === live) return;
-      const { status } = event.detail.xhr;
-      const then = AFTERWARDS[status] ?? "Load the page again to see what was changed.";
-      complain(`${REASONS[status] ?? "The server does not answer"}. ${then}`);
+    document.addEventListener(failure, ({ target, detail }) => {
+      if (target !== live) complain(`${reasonOf(detail.xhr)}.${afterwards(detail)}`);
     });
   }
 
   function complain(text) {
     const line = document.createElement("p");
     line.className = "message is-error";
-    line.textContent = text;
+    line.textContent = `${text} (${new Date().toTimeString().slice(0, 8)})`; // it stays for a while
     byId("messages")?.replaceChildren(line);
   }
   window.taskqueue.complain = complain;

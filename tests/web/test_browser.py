@@ -3,6 +3,7 @@
 import re
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 
 import pytest
 from playwright.sync_api import Browser, ConsoleMessage, Page, Request, Route, expect
@@ -323,6 +324,44 @@ def test_an_unchanged_page_is_not_sent_again(page: Page, line: Line) -> None:
     with page.expect_response(lambda answer: "rev=" in answer.url) as answered:
         pass
     assert answered.value.status == 204
+
+
+def test_a_request_that_fails_says_why_and_when_and_whether_anything_was_changed(
+    page: Page, line: Line
+) -> None:
+    id = line.dead()
+    tab = page.context.new_page()  # its console will tell of the failures
+    tab.goto("/dead/")
+    button = tab.locator(f"#dead-{id}").get_by_role("button", name="Requeue")
+    said = {
+        (503, "store_down"): r"MongoDB does not answer\. Whether this was done is not known",
+        (503, "too_slow"): r"took too long and was stopped\. Nothing was changed\.",
+        (403, ""): r"not allowed \(any more\), or the page is out of date\. Nothing was changed\.",
+        (400, ""): r"The server answered 400\. Nothing was changed\.",
+        (502, ""): r"The server answered 502\. Load the page again",
+    }
+    for (status, code), words in said.items():
+        refuse = Refusal(status, {"Problem-Code": code} if code else {})
+        tab.route("**/requeue/", refuse, times=1)
+        button.press("Enter")
+        expect(tab.locator("#messages")).to_have_text(re.compile(words + r".* \(\d\d:\d\d:\d\d\)$"))
+    tab.route(re.compile(r"/dead/\?rev="), Refusal(503, {"Problem-Code": "too_slow"}))
+    expect(tab.locator("#stale")).to_contain_text("The question took too long and was stopped.")
+    tab.goto("/jobs/new/")
+    tab.route(re.compile(r"type=resize_image"), Refusal(503, {"Problem-Code": "store_down"}))
+    tab.get_by_label("Job type").select_option("resize_image")
+    expect(tab.locator("#messages")).to_have_text(re.compile(r"does not answer\. \(\d\d:"))
+
+
+@dataclass
+class Refusal:
+    """Answers what a page asks for in place of the server."""
+
+    status: int
+    headers: dict[str, str]
+
+    def __call__(self, route: Route) -> None:
+        route.fulfill(status=self.status, headers=self.headers)
 
 
 def test_the_theme_is_kept(page: Page) -> None:

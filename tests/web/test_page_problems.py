@@ -28,6 +28,7 @@ def test_a_store_that_is_down(
     page = answer.content.decode()
     assert answer.status_code == 503
     assert "Nothing that was accepted is lost" in page
+    assert answer["Problem-Code"] == "store_down"
     assert 'href="/readyz"' in page
     assert answer["Retry-After"] == "5"
     assert operator.get("/", **FRAGMENT).status_code == 503
@@ -45,6 +46,7 @@ def test_a_question_that_takes_too_long_is_stopped_and_says_so(
     answer = operator.get("/")
     assert answer.status_code == 503
     assert "The question took too long" in answer.content.decode()
+    assert answer["Problem-Code"] == "too_slow"
 
 
 def test_a_preview_that_takes_too_long_says_so_and_leads_back(
