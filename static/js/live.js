@@ -196,28 +196,34 @@
     const age = Math.max(performance.now() - goodAt, Date.now() - goodTime);
     const off = !on && polls() && age > OLD_AFTER;
     banner.hidden = !reason && !off;
-    const text = `${reason || "Live is off"}. This data is ${length(age / 1000)} old${reason ? "; retrying" : ""}.`;
-    const words = banner.querySelector("span");
-    if (!banner.hidden && words.textContent !== text) words.textContent = text;
+    write(banner.querySelector("span span"), reason ? `${reason}. Retrying.` : "Live is off.");
+    write(banner.querySelector("time"), length(age / 1000));
   }
 
-  // A screen reader hears the summary when it changes, not every time its ages grow.
-  let announced = summary();
-  let announcedAt = performance.now();
+  function write(node, text) {
+    if (node.textContent !== text) node.textContent = text;
+  }
 
-  function summary() {
-    const copy = document.querySelector("[data-summary]")?.cloneNode(true);
-    copy?.querySelectorAll("time").forEach((time) => time.remove());
+  // A screen reader hears what has changed, not every time that an age grows.
+  const SUMMARY = "[data-summary]"; // which changes often: it is said now and then
+  const said = {};
+  for (const part of ["#stores", "#stale:not([hidden])", SUMMARY]) said[part] = wordsOf(part);
+  let summedUpAt = performance.now();
+
+  function wordsOf(part) {
+    const copy = document.querySelector(part)?.cloneNode(true);
+    copy?.querySelectorAll("time:not([data-manner=clock])").forEach((time) => time.remove());
     return copy?.textContent.replace(/\s+/g, " ").trim() ?? "";
   }
 
   function announce() {
-    if (performance.now() - announcedAt < ANNOUNCE_EVERY) return;
-    const text = summary();
-    if (text === announced) return;
-    announced = text;
-    announcedAt = performance.now();
-    byId("announce").textContent = text;
+    const early = performance.now() - summedUpAt < ANNOUNCE_EVERY;
+    const due = Object.keys(said).filter((part) => part !== SUMMARY || !early);
+    const changed = due.filter((part) => wordsOf(part) !== said[part]);
+    if (!changed.length) return;
+    for (const part of changed) said[part] = wordsOf(part);
+    if (changed.includes(SUMMARY)) summedUpAt = performance.now();
+    byId("announce").textContent = changed.map((part) => said[part]).join(" ");
   }
 
   document.addEventListener("htmx:afterSwap", tell);

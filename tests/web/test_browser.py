@@ -4,12 +4,14 @@ import re
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from datetime import UTC, datetime
 
 import pytest
 from playwright.sync_api import Browser, ConsoleMessage, Page, Request, Route, expect
 
-from jobs import selectors, services, snapshot
+from jobs import outages, selectors, services, snapshot
 from jobs.models import Job
+from jobs.outages import Outage
 from tests.web.conftest import Line, logged_in
 
 pytestmark = pytest.mark.browser
@@ -284,6 +286,47 @@ def test_data_that_is_no_longer_renewed_says_how_old_it_is(page: Page, line: Lin
     page.get_by_role("button", name="Live").click()
     page.clock.run_for(65_000)
     expect(page.locator("#stale")).to_contain_text("Live is off. This data is 1 m old.")
+
+
+def test_an_outage_is_announced_once_and_its_ages_are_not(
+    page: Page, line: Line, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    page.clock.install()
+    page.goto("/dead/")
+    page.evaluate(
+        """() => {
+          window.heard = [];
+          new MutationObserver((changes) => {
+            for (const { target } of changes) {
+              const node = target.nodeType === Node.TEXT_NODE ? target.parentElement : target;
+              const text = node?.closest("[role=status], [aria-live]")?.textContent;
+              if (text && text !== heard.at(-1)) heard.push(text);
+            }
+          }).observe(document.body, { subtree: true, childList: true, characterData: true });
+        }"""
+    )
+    away = Outage("MongoDB", datetime.now(UTC))
+    monkeypatch.setattr(outages, "current", lambda: [away])
+    page.evaluate("htmx.trigger(document.body, 'refresh')")
+    expect(page.locator("#stores")).to_contain_text("MongoDB does not answer")
+    page.get_by_role("button", name="Live").click()
+    page.clock.run_for(20_000)
+    expect(page.locator("#stale")).to_contain_text(re.compile("Live is off. This data is .* s old"))
+    outage, off = page.evaluate("heard")
+    assert outage.startswith("MongoDB does not answer, since")
+    assert off == "Live is off. This data is old."
+
+
+def test_the_banner_of_an_outage_keeps_the_focus(
+    page: Page, line: Line, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    away = Outage("Redis", datetime.now(UTC))
+    monkeypatch.setattr(outages, "current", lambda: [away])
+    page.goto("/dead/")
+    page.locator("#stores a").focus()
+    id = line.dead()
+    expect(page.locator(f"#dead-{id}")).to_be_visible()
+    expect(page.locator("#stores a")).to_be_focused()
 
 
 def test_a_hidden_tab_asks_for_nothing(page: Page, line: Line) -> None:
