@@ -43,12 +43,14 @@ window.taskqueue.rows = (() => {
     const fresh = document.createElement("template");
     fresh.innerHTML = html;
     let waiting = null;
+    const olds = live.querySelectorAll(LISTS);
     const lists = fresh.content.querySelectorAll(LISTS);
-    for (const [place, list] of live.querySelectorAll(LISTS).entries()) {
+    for (const [place, list] of olds.entries()) {
       const ids = idsOf(list);
       if (!ids.length || ids.includes("")) continue; // without a name for each there is no place
       const kept = ids.map((id) => fresh.content.getElementById(id)).find((row) => row);
-      const target = kept?.parentElement ?? lists[place]; // with all of them gone: by its place
+      // With all of them gone: by its place, if there are as many.
+      const target = kept?.parentElement ?? (lists.length === olds.length ? lists[place] : null);
       const news = target?.nodeName === list.nodeName ? idsOf(target) : ids;
       if (news.join() === ids.join()) continue;
       waiting = (waiting ?? 0) + (isInUse(list) ? news.filter((id) => !ids.includes(id)).length : 0);

@@ -230,6 +230,19 @@ def test_rows_do_not_move_under_the_pointer_and_come_when_it_leaves(page: Page, 
     expect(page.locator(f"#dead-{id}")).to_have_count(0)
 
 
+def test_rows_are_held_in_no_list_but_their_own(page: Page) -> None:
+    page.goto("/dead/")
+    held = page.evaluate(
+        """() => {
+          const live = document.createElement("div");
+          const inUse = `<ul><li id="b"><details open></details></li></ul>`;
+          live.innerHTML = `<ul><li id="a"></li></ul>${inUse}`;
+          return taskqueue.rows.hold(live, `<ul><li id="c"></li></ul>`);
+        }"""
+    )
+    assert held is None  # as it is one list now, nobody knows whose place it has
+
+
 def test_selected_text_stays_selected(page: Page, line: Line) -> None:
     id = line.dead("first words")
     page.goto("/dead/")
