@@ -5,6 +5,7 @@ import signal
 import threading
 import time
 from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -15,6 +16,7 @@ from pydantic import AfterValidator
 
 from jobs import context, registry, services
 from jobs.claims import ClaimedJob, End
+from workers import coroutines
 from workers.board import Board
 from workers.execution import execute
 from workers.worker import Place, Worker
@@ -47,7 +49,10 @@ def work(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Callable[..., list[
     monkeypatch.setattr(registry, "_types", {})
     monkeypatch.setattr(services, "register_worker", lambda *_, **__: None)
     monkeypatch.setattr(services, "record", record)
+    monkeypatch.setattr(services, "paused_queues", set)
     monkeypatch.setattr(services, "end_worker", lambda *_: note("left"))
+    # A loop that another test has begun in this process has no thread in a fork of it.
+    monkeypatch.setattr(coroutines, "_loop", cache(coroutines._loop.__wrapped__))
 
     def run(function: Callable[..., Any], slots: int = 1) -> list[str]:
         registry.job(name="odd")(function)
