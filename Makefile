@@ -2,6 +2,7 @@
 .PHONY: help run test lint chaos soak peers bench scale screenshots fuzz operations viewers pages lock sbom audit-deps clean
 PYTHON ?= python3
 READY := .venv/.ready
+unexport PYTHONDONTWRITEBYTECODE  # else each of hundreds of processes compiles it all anew
 
 help: ## This list
 	@grep -hE '^[a-z-]+:.*## ' Makefile | sed -E 's/^([a-z-]+):.*## /  make \1	/'
@@ -10,8 +11,10 @@ help: ## This list
 run: $(READY) ## Everything, with its own MongoDB and Redis; Ctrl-C stops it (PORT=8000 DATA_DIR=.data)
 	@exec .venv/bin/python -m taskqueue.run
 
+# The first run compiles, which each of the six would do anew. Many tests wait more than they work.
 test: $(READY) ## The tests, which start their own stores
-	@exec .venv/bin/python -m pytest -n 6 --dist worksteal  # many wait more than they work
+	@.venv/bin/python -m pytest --collect-only -qq >/dev/null 2>&1; \
+	  exec .venv/bin/python -m pytest -n 6 --dist worksteal
 
 lint: $(READY) ## ruff and mypy --strict
 	.venv/bin/ruff check .
