@@ -9,6 +9,7 @@ import os
 import statistics
 import time
 from collections.abc import Iterator
+from importlib import import_module
 from typing import Any
 
 from benchmarks import bench
@@ -64,6 +65,8 @@ def _paths(known: dict[str, Document]) -> Iterator[str]:
 
 def _visitor() -> Any:
     """Return the client of somebody who may do everything and has logged in."""
+    import_module("taskqueue.wsgi")  # be what a web process is
+
     from django.contrib.auth.models import User
     from django.test import Client
 
