@@ -11,7 +11,6 @@ import pytest
 import schemathesis
 from hypothesis import HealthCheck, given, seed
 from hypothesis import settings as limits
-from hypothesis.errors import Unsatisfiable
 from schemathesis import GenerationMode
 from schemathesis.config import SchemathesisConfig
 
@@ -25,6 +24,7 @@ SEEDS = [int(one) for one in os.environ.get("FUZZ_SEEDS", "1").split(",")]
 # that is not registered. That each other kind of answer is as described is checked in full.
 ACCEPTED = ["2xx", "3xx", "400", "401", "403", "404", "409", "410", "413"]
 CONFIG = {"checks": {"positive_data_acceptance": {"expected-statuses": ACCEPTED}}}
+# The second only where something can be wrong: an address alone cannot.
 MODES = (GenerationMode.POSITIVE, GenerationMode.NEGATIVE)
 
 
@@ -53,7 +53,7 @@ def test_what_is_described_is_what_is_answered(token: str, number: int) -> None:
     faults: dict[str, str] = {}
     for found in schema.get_all_operations():
         operation = found.ok()
-        for mode in MODES:
+        for mode in MODES if len(operation.query) or len(operation.body) else MODES[:1]:
             try:
                 _fuzz(operation, mode, headers, answers, number)
             except (Exception, BaseExceptionGroup) as error:  # all are told together, each once
@@ -88,7 +88,4 @@ def _fuzz(
         answers[response.status_code] += 1
         case.validate_response(response, headers=headers)
 
-    try:
-        run()
-    except Unsatisfiable:
-        assert mode is GenerationMode.NEGATIVE, "no request can be right"  # else: none can be wrong
+    run()
