@@ -124,7 +124,11 @@ def test_there_is_no_estimate_of_nothing_nor_from_nothing() -> None:
 # --- a queue ----------------------------------------------------------------------------------
 
 
-def test_a_queue_has_its_states_its_rates_and_the_workers_that_serve_it() -> None:
+def test_a_queue_has_its_states_its_rates_and_the_workers_that_serve_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    now = mongodb.now()
+    monkeypatch.setattr(mongodb.clock, "now", lambda: now)  # no minute ends meanwhile
     dead(queue="mail")
     submit(queue="mail")
     submit()
