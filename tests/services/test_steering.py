@@ -128,7 +128,7 @@ def test_a_pause_says_why_and_ends_by_itself_by_the_clock_of_mongodb():
     assert (queue.paused_by, queue.paused_reason) == ("ada", "deploying")
     assert abs(queue.paused_until - until) < timedelta(milliseconds=1)
     assert services.paused_queues() == {"default"}
-    over = {"$set": {"paused_until": mongodb.now() - timedelta(milliseconds=1)}}
+    over = {"$set": {"paused_until": mongodb.now() - timedelta(seconds=1)}}
     collection("queues").update_one({"_id": "default"}, over)
     assert services.paused_queues() == set()
     (queue,) = selectors.queues()
@@ -152,7 +152,9 @@ def test_pausing_again_changes_who_why_and_until_when_but_not_since_when():
 
 def test_a_pause_that_was_over_begins_anew():
     services.enqueue("echo", {})
-    ended = {"paused_at": mongodb.now() - timedelta(hours=2), "paused_until": mongodb.now()}
+    # A second ago: `now` is MongoDB's time but for a round trip.
+    over = mongodb.now() - timedelta(seconds=1)
+    ended = {"paused_at": over - timedelta(hours=2), "paused_until": over}
     collection("queues").update_one({"_id": "default"}, {"$set": ended})
     services.pause("default", actor="bob")
     assert mongodb.now() - selectors.queue("default").paused_at < timedelta(minutes=1)
