@@ -57,7 +57,8 @@ def test_the_second_signal_stops_at_once(tree, until, document):
     running.signal(signal.SIGINT)
     running.wait()
     assert time.monotonic() - asked < 20
-    assert document(slow)["status"] == "pending"
+    # A MongoDB that is too slow for the steward's last seconds leaves it to another tree, and says so.
+    assert document(slow)["status"] == "pending" or "chore=bury" in running.log
 
 
 def test_a_terminal_that_is_closed_stops_it_as_sigterm_does(environment, until, document):
