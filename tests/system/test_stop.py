@@ -57,7 +57,7 @@ def test_the_second_signal_stops_at_once(tree, until, document):
     running.signal(signal.SIGINT)
     running.wait()
     assert time.monotonic() - asked < 20
-    # A MongoDB that is too slow for the steward's last seconds leaves it to another tree, and says so.
+    # A MongoDB too slow for the steward's last seconds leaves it to another tree: the log says so.
     assert document(slow)["status"] == "pending" or "chore=bury" in running.log
 
 
