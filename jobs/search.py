@@ -109,9 +109,9 @@ def _conditions(term: Term, *, reveal: bool) -> Iterator[Document]:
             age = timedelta(seconds=min(seconds(value) or 0, OLDEST_SECONDS))
             moment = mongodb.now() - age
             older = term.operator in (">", ">=")
-            yield from created_between(None if older else moment, moment if older else None)
+            yield from between("created_at", None if older else moment, moment if older else None)
         case "created":
-            yield from created_between(*(period(value) or (None, None)))
+            yield from between("created_at", *(period(value) or (None, None)))
         case "type" | "queue" | "priority" | "fingerprint":
             yield {term.name: value}
         case _:
@@ -186,17 +186,17 @@ def _refused(term: Term, message: str) -> InvalidRequest:
 # --- when a job was created -------------------------------------------------------------------
 
 
-def created_between(after: datetime | None, before: datetime | None) -> list[Document]:
-    """Return the conditions on a job created in [after, before); `None`: no such bound.
+def between(moment: str, since: datetime | None, until: datetime | None) -> list[Document]:
+    """Return the conditions on what was made at its `moment`, in [since, until); `None`: no bound.
 
     The id begins with its second of birth, by the maker's clock: it narrows the read, the exact
-    bounds are those of created_at.
+    bounds are those of the moment.
     """
     bounds: list[Document] = []
-    if after:
-        bounds += [{"_id": {"$gte": id_near(after, -SLACK)}}, {"created_at": {"$gte": after}}]
-    if before:
-        bounds += [{"_id": {"$lte": id_near(before, SLACK)}}, {"created_at": {"$lt": before}}]
+    if since:
+        bounds += [{"_id": {"$gte": id_near(since, -SLACK)}}, {moment: {"$gte": since}}]
+    if until:
+        bounds += [{"_id": {"$lte": id_near(until, SLACK)}}, {moment: {"$lt": until}}]
     return bounds
 
 

@@ -24,7 +24,7 @@ from jobs.models import ApiToken, AuditEntry, Job, Operation, Queue, SavedView, 
 from jobs.mongodb import repeated
 from jobs.operations import PREVIEWED
 from jobs.registry import NAME, PRIORITIES, Lane
-from jobs.search import SLACK, created_between, id_near
+from jobs.search import SLACK, between, id_near
 from jobs.states import State
 from jobs.tallies import OUTCOMES, minute_of
 from jobs.waiting import Outcome, Watcher
@@ -258,7 +258,7 @@ def _conditions(
     every += [{"_id": {"$in": [read_id(id) for id in chosen.ids]}}] if chosen.ids else []
     every += _failed_last_with(chosen.error_type) if chosen.error_type else []
     if chosen.created_after or chosen.created_before:
-        every += created_between(chosen.created_after, chosen.created_before)
+        every += between("created_at", chosen.created_after, chosen.created_before)
     return every
 
 
@@ -658,13 +658,7 @@ class AuditFilter:
         chosen: dict[str, Any] = {name: value for name, value in named.items() if value}
         if self.refused:
             chosen["refused"] = True if self.refused == "yes" else {"$ne": True}
-        every = [chosen]
-        # As of jobs, the id narrows the read: see `search.created_between`.
-        if self.since:
-            every += [{"_id": {"$gte": id_near(self.since, -SLACK)}, "at": {"$gte": self.since}}]
-        if self.until:
-            every += [{"_id": {"$lte": id_near(self.until, SLACK)}, "at": {"$lt": self.until}}]
-        return {"$and": every}
+        return {"$and": [chosen, *between("at", self.since, self.until)]}
 
 
 @dataclass(frozen=True)
@@ -783,7 +777,7 @@ def failures(since: datetime, until: datetime, limit: int = 100) -> list[Failure
 
 
 def _created(since: datetime, until: datetime) -> Mapping[str, Any]:
-    return {"$and": created_between(since, until)}
+    return {"$and": between("created_at", since, until)}
 
 
 def job_type(name: str) -> registry.JobType[..., Any]:

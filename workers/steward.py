@@ -51,7 +51,8 @@ QUEUES_SECONDS = 1.0
 REPORT_SECONDS = 5.0
 MOVED_ON_SECONDS = 1.0  # an execution younger than that is not asked about
 HEED_SECONDS = 2.0
-STOP_SIGNAL = signal.SIGUSR1  # it outlives the workers: a SIGTERM may be for all at once
+ASKED_SIGNAL = signal.SIGRTMIN  # to the supervisor: not SIGTERM, of which a second kills what runs
+STOP_SIGNAL = signal.SIGUSR1  # from it, after the workers: a SIGTERM may be for all at once
 LAST_SECONDS = 5.0  # how long, when told to stop, it waits for a store to take the last reports
 
 
@@ -225,7 +226,7 @@ class Steward:
         self.heeded = asked
         log.info("workers.asked", what=asked.what, by=asked.by)
         if asked.what == "stop":
-            os.kill(os.getppid(), signal.SIGRTMIN)  # not SIGTERM: a second would kill what runs
+            os.kill(os.getppid(), ASKED_SIGNAL)
         else:
             self.board.set_quiet(asked.what == "quiet")
             self.beating.ran_at = float("-inf")

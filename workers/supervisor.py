@@ -18,7 +18,7 @@ from bson import ObjectId
 from setproctitle import setproctitle
 
 from workers.board import Board
-from workers.steward import STOP_SIGNAL, Steward
+from workers.steward import ASKED_SIGNAL, STOP_SIGNAL, Steward
 from workers.worker import Place, Worker
 
 log = structlog.get_logger(__name__)
@@ -27,7 +27,7 @@ TICK_SECONDS = 0.25  # how exactly deadlines are kept
 RESTART_SECONDS = 1.0  # a process that dies at once is not started more often than that
 STEWARD_SECONDS = 8.0  # how long a steward may take over the last reports
 # The terminal is closed, or the steward was asked: they come twice, or beside a SIGTERM.
-ASKING = (signal.SIGHUP, signal.SIGRTMIN)
+ASKING = (signal.SIGHUP, ASKED_SIGNAL)
 STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT, *ASKING)
 PR_SET_PDEATHSIG = 1  # <linux/prctl.h>
 

@@ -56,9 +56,6 @@ def may_change(rights: frozenset[str]) -> bool:
     return not CHANGING.isdisjoint(rights)
 
 
-# Rendered once for each name: a list has hundreds of them, which took most of its time.
-
-
 @register.simple_tag
 def act(view: str, *args: Any) -> str:
     """What makes a button change something: in place, or by the form where no script runs.
@@ -66,6 +63,9 @@ def act(view: str, *args: Any) -> str:
     It is sent whatever else is under way, for example a refresh; but one at a time.
     """
     return format_html(ACT, reverse(view, args=args))
+
+
+# Rendered once for each name: a list has hundreds of them, which took most of its time.
 
 
 @register.simple_tag

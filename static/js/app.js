@@ -3,6 +3,10 @@
 "use strict";
 window.taskqueue = (() => {
   const byId = (id) => document.getElementById(id);
+  const onFailure = (act) => {
+    for (const failure of ["htmx:responseError", "htmx:sendError", "htmx:timeout"])
+      document.addEventListener(failure, act);
+  };
   const remembered = (name) => {
     try {
       return localStorage.getItem(name);
@@ -112,12 +116,10 @@ window.taskqueue = (() => {
   });
 
   // Fields that did not come: the chooser says again what those are of that are shown.
-  for (const failure of ["htmx:responseError", "htmx:sendError", "htmx:timeout"]) {
-    document.addEventListener(failure, (event) => {
-      if (!event.target.matches(".chooser select")) return;
-      event.target.value = document.querySelector("#fields [name=type]").value;
-    });
-  }
+  onFailure(({ target }) => {
+    if (!target.matches(".chooser select")) return;
+    target.value = document.querySelector("#fields [name=type]").value;
+  });
 
-  return { byId, remembered, remember, length, tell };
+  return { byId, remembered, remember, length, tell, onFailure };
 })();

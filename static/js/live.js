@@ -9,7 +9,7 @@
   const OLD_AFTER = 10_000; // data that is older says so
   const DOUBLE_CLICK = 500;
   const SAME_PLACE = 16; // pixels, less than a row
-  const { byId, remembered, remember, length, tell, rows } = window.taskqueue;
+  const { byId, remembered, remember, length, tell, onFailure, rows } = window.taskqueue;
   const live = byId("live");
   if (!window.htmx) return;
   htmx.config.timeout = POLL_TIMEOUT;
@@ -175,11 +175,9 @@
       return " Nothing was changed.";
     return " Load the page again to see what was changed.";
   }
-  for (const failure of ["htmx:responseError", "htmx:sendError", "htmx:timeout"]) {
-    document.addEventListener(failure, ({ target, detail }) => {
-      if (target !== live) complain(`${reasonOf(detail.xhr)}.${afterwards(detail)}`);
-    });
-  }
+  onFailure(({ target, detail }) => {
+    if (target !== live) complain(`${reasonOf(detail.xhr)}.${afterwards(detail)}`);
+  });
 
   function complain(text) {
     const line = document.createElement("p");

@@ -1,19 +1,16 @@
 """What a job logs is kept with its attempt: bounded, without its secrets."""
 
 import logging
-import time
 from collections.abc import Iterator
-from datetime import UTC, datetime
 from typing import Any
 
 import pytest
 import structlog
-from bson import DatetimeMS, ObjectId
 
 from jobs import context, registry, secrets
-from jobs.claims import ClaimedJob, End
+from jobs.claims import End
 from jobs.context import never
-from jobs.registry import Lane
+from tests.claimed import claimed
 from workers import capture, execution
 
 log = structlog.get_logger("shop.tasks")
@@ -34,9 +31,7 @@ def run() -> Iterator[Any]:
 
     def execute(function: Any, **payload: Any) -> End:
         registry.job(name=NAME)(function)
-        now = DatetimeMS(datetime.now(UTC))
-        place = (Lane("default", "low"), payload, 1, 4, 0, 1, now, now, time.monotonic())
-        return execution.execute(ClaimedJob(ObjectId(), NAME, *place), never)
+        return execution.execute(claimed(NAME, payload), never)
 
     yield execute
     registry._types.pop(NAME)

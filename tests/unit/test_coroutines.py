@@ -8,11 +8,11 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
-from bson import DatetimeMS, ObjectId
 
 from jobs import Context, context, job, registry
-from jobs.claims import ClaimedJob, End
+from jobs.claims import End
 from jobs.states import State
+from tests.claimed import claimed
 from workers import coroutines
 from workers.execution import execute
 
@@ -39,20 +39,7 @@ async def loop_of() -> asyncio.AbstractEventLoop:
 
 def run(type: str, payload: dict[str, Any] | None = None, attempt: int = 1) -> End:
     """Execute a job of this type as a worker's slot does."""
-    claimed = ClaimedJob(
-        id=ObjectId(),
-        type=type,
-        lane=registry.Lane("default", "medium"),
-        payload=payload or {},
-        attempt=attempt,
-        max_attempts=4,
-        crashes=0,
-        claim=1,
-        enqueued_at=DatetimeMS(0),
-        claimed_at=DatetimeMS(0),
-        taken=0.0,
-    )
-    return execute(claimed, context.never)
+    return execute(claimed(type, payload, attempt=attempt), context.never)
 
 
 def test_what_a_coroutine_returns_is_the_result() -> None:

@@ -10,23 +10,19 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import pytest
-from bson import DatetimeMS, ObjectId
+from bson import ObjectId
 from django.core.exceptions import ObjectDoesNotExist
 from pydantic import AfterValidator
 
 from jobs import context, registry, services
-from jobs.claims import ClaimedJob, End
+from jobs.claims import End
+from tests.claimed import claimed
 from workers import coroutines
 from workers.board import Board
 from workers.execution import execute
 from workers.worker import Place, Worker
 
 SECONDS = 20  # after which a process of these tests is killed
-
-
-def claimed(type: str, **payload: Any) -> ClaimedJob:
-    place = (registry.Lane("default", "medium"), payload, 1, 1, 0, 1, DatetimeMS(0), DatetimeMS(0))
-    return ClaimedJob(ObjectId(), type, *place, time.monotonic())
 
 
 @pytest.fixture
@@ -58,7 +54,7 @@ def work(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Callable[..., list[
         registry.job(name="odd")(function)
         registry.job(name="next")(lambda: None)
         worker = Worker(Place(Board(1, slots, ["default"]), 0, ObjectId(), burst=True))
-        worker.claimed.extend([claimed("odd"), claimed("next")])
+        worker.claimed.extend([claimed("odd", max_attempts=1), claimed("next", max_attempts=1)])
         monkeypatch.setattr(worker, "take_batch", lambda: False)
         pid = os.fork()
         if pid == 0:
@@ -147,7 +143,7 @@ def test_nor_is_one_that_an_async_job_forks(
 
 def ended(function: Callable[..., Any], **payload: Any) -> End:
     registry.job(name="odd")(function)
-    return execute(claimed("odd", **payload), context.never)
+    return execute(claimed("odd", payload, max_attempts=1), context.never)
 
 
 @pytest.mark.usefixtures("work")
