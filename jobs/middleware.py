@@ -20,7 +20,7 @@ from django.urls import reverse
 from django.utils.functional import SimpleLazyObject
 from pymongo.errors import PyMongoError
 
-from jobs import audit, mongodb, origin, outages, people, versions
+from jobs import audit, mongodb, origin, outages, people, sessions, versions
 from jobs.errors import ReadOnly, StoreDown, TooSlow
 from jobs.origin import SAFE
 from jobs.problems import RETRY_SECONDS, Problem, too_slow
@@ -72,12 +72,12 @@ class SessionAgeMiddleware:
 
     def _lives(self, request: HttpRequest) -> bool:
         now = mongodb.clock.about().timestamp()
-        began = request.session.setdefault("began", now)
+        request.session.setdefault("began", now)
         used = request.session.setdefault("used", now)
+        lives = sessions.seconds_left(request.session) >= 0
         if not people.is_poll(request) and now - used > USED_EVERY_SECONDS:
             request.session["used"] = now
-        idle, age = now - used, now - began
-        return bool(idle <= settings.SESSION_IDLE_SECONDS and age <= settings.SESSION_MAX_SECONDS)
+        return lives
 
 
 class ReadOnlyMiddleware:

@@ -102,6 +102,7 @@ def asking(request: HttpRequest) -> User | AnonymousUser:
             raise
         return _verified(request, kept.user)
     if isinstance(user, User):
+        user.read_at = version  # type: ignore[attr-defined]
         _kept.put(_name(id), _Kept(user, version, time.monotonic() + KEPT_SECONDS))
     return user  # type: ignore[return-value]
 
@@ -110,6 +111,17 @@ def is_outdated(user: User) -> bool:
     """Return whether the rights of `user` may have changed since they were read."""
     kept = _kept.get(_name(user.pk))
     return kept is None or kept.version != _Version.seen
+
+
+def known_at(user: User) -> str | None:
+    """Return the version at which these rights were read; `None`: they are not kept."""
+    return getattr(user, "read_at", None)
+
+
+def is_known(id: int, version: str) -> bool:
+    """Return whether a user and their rights are kept, as they were at `version`."""
+    kept = _kept.get(_name(id))
+    return kept is not None and kept.version == version and time.monotonic() < kept.until
 
 
 def _name(id: object) -> str:

@@ -11,9 +11,11 @@ from typing import Any
 import structlog
 from django.conf import settings
 from django.contrib.sessions.backends import cached_db
+from django.contrib.sessions.backends.base import SessionBase
+from django.core.cache import caches
 from django.utils import timezone
 
-from jobs import outages
+from jobs import mongodb, outages
 from jobs.memory import Memory
 
 log = structlog.get_logger(__name__)
@@ -25,6 +27,19 @@ _kept: Memory[tuple[dict[str, Any], float]] = Memory(REMEMBERED)
 def kept_as(session_key: str | None) -> str | None:
     """Return under which name a session is stored; 40 characters are what Django's model holds."""
     return session_key and hashlib.sha256(session_key.encode()).hexdigest()[:40]
+
+
+def redis_key(session_key: str) -> str:
+    """Return the key under which Redis has the session."""
+    name = f"{SessionStore.cache_key_prefix}{kept_as(session_key)}"
+    return str(caches[settings.SESSION_CACHE_ALIAS].make_key(name))
+
+
+def seconds_left(session: SessionBase) -> float:
+    """Return how long a session lives if nobody uses it; negative: it has ended."""
+    now = mongodb.clock.about().timestamp()
+    idle, age = now - session.get("used", now), now - session.get("began", now)
+    return float(min(settings.SESSION_IDLE_SECONDS - idle, settings.SESSION_MAX_SECONDS - age))
 
 
 def _was_here(seen: float) -> bool:

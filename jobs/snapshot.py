@@ -66,6 +66,9 @@ class Found:
     fresh: bool
     outdated: bool  # somebody has changed something since it was built
     generation: str  # of the changes that people made, before anything was read
+    at: str = ""  # when the last part was built
+    people: str = ""  # the version of users and rights
+    session: bool = False  # whether the session that was asked for lives
 
 
 @dataclass(frozen=True)
@@ -113,13 +116,17 @@ def _generation_key() -> str:
     return f"{settings.REDIS_PREFIX}:parts"
 
 
-def find(key: str) -> Found:
-    """Look under a key, in one round trip; on the way learn whether anybody's rights changed."""
+def find(key: str, session: str = "") -> Found:
+    """Look under a key, in one round trip; on the way learn whether anybody's rights changed.
+
+    And whether the session lives that Redis keeps by `session`, if one is named.
+    """
     try:
         with outages.redis.asked(), redis().pipeline(transaction=False) as asked:
             asked.mget(_generation_key(), _fresh_key(key), people.version_key())
-            asked.hmget(_part_key(key), "rev", "generation")
-            (generation, fresh, version), (rev, built_at) = asked.execute()
+            asked.hmget(_part_key(key), "rev", "generation", "at")
+            asked.exists(session)
+            (generation, fresh, version), (rev, built_at, at), lives = asked.execute()
     except outages.NO_REDIS:
         return _found_here(key)
     people.see(version or "")
@@ -129,7 +136,8 @@ def find(key: str) -> Found:
         selectors.forget_stats()
     if rev is None:
         return Found(_found_here(key).rev, False, False, generation)
-    return Found(rev, fresh == generation, built_at != generation, generation)
+    outdated = built_at != generation
+    return Found(rev, fresh == generation, outdated, generation, at, version or "", bool(lives))
 
 
 def _found_here(key: str) -> Found:

@@ -257,7 +257,8 @@ INSTALLED_APPS = [
     "workers",
 ]
 MIDDLEWARE = [
-    # The outermost: files, redirects and errors get these headers too.
+    "jobs.polls.PollsMiddleware",
+    # Around all else: files, redirects and errors get these headers too.
     "csp.middleware.CSPMiddleware",
     "jobs.middleware.HeadersMiddleware",
     "jobs.middleware.OriginMiddleware",

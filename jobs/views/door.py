@@ -38,6 +38,7 @@ class Request(HttpRequest):
     user: User
     part_key: str  # of the live part that it asks for
     found: snapshot.Found  # what was shared under it
+    told: tuple[str, str]  # the rev of the part that is shown, and when it was built
 
 
 View = Callable[..., HttpResponse]
@@ -154,6 +155,7 @@ def _fragment(request: Request, part: Part) -> HttpResponse:
     shown: dict[str, Any] = {"part": part.html, "rev": rev, "at": part.at}
     shown |= {"stats": {"by_status": {"dead": part.dead}}, "outages": outages.current()}
     body = render_to_string("parts/fragment.html", shown)
+    request.told = rev, part.at.isoformat()
     return HttpResponse(body) if part.polls else HttpResponseStopPolling(body)
 
 
