@@ -27,7 +27,7 @@ REMEMBERED = 1_000  # users in this process
 
 
 @dataclass(frozen=True)
-class _Kept:
+class Kept:
     """A user with their rights, as they were at a version."""
 
     user: User
@@ -42,7 +42,7 @@ class _Version:
     own = 0
 
 
-_kept: Memory[_Kept] = Memory(REMEMBERED)
+_kept: Memory[Kept] = Memory(REMEMBERED)
 
 
 def version_key() -> str:
@@ -102,8 +102,9 @@ def asking(request: HttpRequest) -> User | AnonymousUser:
             raise
         return _verified(request, kept.user)
     if isinstance(user, User):
-        user.read_at = version  # type: ignore[attr-defined]
-        _kept.put(_name(id), _Kept(user, version, time.monotonic() + KEPT_SECONDS))
+        kept = Kept(user, version, time.monotonic() + KEPT_SECONDS)
+        user.kept = kept  # type: ignore[attr-defined]
+        _kept.put(_name(id), kept)
     return user  # type: ignore[return-value]
 
 
@@ -113,15 +114,14 @@ def is_outdated(user: User) -> bool:
     return kept is None or kept.version != _Version.seen
 
 
-def known_at(user: User) -> str | None:
-    """Return the version at which these rights were read; `None`: they are not kept."""
-    return getattr(user, "read_at", None)
+def kept_of(user: User) -> Kept | None:
+    """Return what is kept of the reading that `user` is from; `None`: nothing."""
+    return getattr(user, "kept", None)
 
 
-def is_known(id: int, version: str) -> bool:
-    """Return whether a user and their rights are kept, as they were at `version`."""
-    kept = _kept.get(_name(id))
-    return kept is not None and kept.version == version and time.monotonic() < kept.until
+def is_current(kept: Kept) -> bool:
+    """Return whether this very reading still holds: another may be of the same version."""
+    return _kept.get(_name(kept.user.pk)) is kept and time.monotonic() < kept.until
 
 
 def _name(id: object) -> str:

@@ -22,6 +22,7 @@ from jobs.memory import Memory
 LET_IN_SECONDS = 30.0
 REMEMBERED = 2_000  # sessions with an address, in this process
 BODIES = 50  # rendered parts in this process
+MOST_BYTES = 500_000  # of one of them
 REV = re.compile(r"(?:^|&)rev=([0-9a-f]*)(?=&|$)")  # one with more in it: a store was away
 OF_ONE_ANSWER = ("Content-Length", "X-Request-ID")
 
@@ -40,14 +41,13 @@ class _LetIn:
     """A session at an address, as the whole way found it."""
 
     part_key: str
-    user: int
-    version: str  # of people: the rights were read at it
+    reading: people.Kept  # of who asks, and their rights
     until: float
     headers: dict[str, str]
 
 
 _let_in: Memory[_LetIn] = Memory(REMEMBERED)
-_bodies: Memory[bytes] = Memory(BODIES)
+_bodies: Memory[tuple[tuple[str, str], bytes]] = Memory(BODIES)
 
 
 class PollsMiddleware:
@@ -65,7 +65,7 @@ class PollsMiddleware:
 
 def _read(request: HttpRequest) -> _Poll | None:
     """Return what is asked; `None`: it is no poll, or not one that may go the short way."""
-    if request.method != "GET" or not people.is_poll(request):
+    if request.method != "GET" or request.headers.get("HX-Request") != "true":
         return None
     session = request.COOKIES.get(settings.SESSION_COOKIE_NAME)
     query, revs = REV.subn("", asked := request.META["QUERY_STRING"])
@@ -82,14 +82,14 @@ def _answer(poll: _Poll) -> HttpResponse | None:
     if known is None or time.monotonic() > known.until or outages.current():
         return None
     found = snapshot.find(known.part_key, poll.session)
-    if not (found.session and found.fresh and found.people == known.version):
+    if not (found.session and found.fresh and found.people == known.reading.version):
         return None
-    if not people.is_known(known.user, known.version):
+    if not people.is_current(known.reading):
         return None
     if found.rev == poll.rev:
         return HttpResponse(status=204, headers=known.headers | {"Content-Length": "0"})
-    body = _bodies.get(_body_name(known.part_key, found.rev, found.at))
-    if body is None:
+    told, body = _bodies.get(known.part_key) or (None, b"")
+    if told != (found.rev, found.at):
         return None
     return HttpResponse(body, headers=known.headers | {"Content-Length": f"{len(body)}"})
 
@@ -99,16 +99,12 @@ def _learn(poll: _Poll, request: HttpRequest, response: HttpResponseBase) -> Htt
     part_key = getattr(request, "part_key", None)
     if part_key is None or response.status_code not in (200, 204) or "HX-Refresh" in response:
         return response
-    left = min(LET_IN_SECONDS, sessions.seconds_left(request.session))
     user: User = request.user  # type: ignore[assignment]
-    if (version := people.known_at(user)) is not None:
-        kept = {name: each for name, each in response.items() if name not in OF_ONE_ANSWER}
-        until = time.monotonic() + left
-        _let_in.put(poll.name, _LetIn(part_key, user.pk, version, until, kept))
-    if response.status_code == 200 and (told := getattr(request, "told", None)):
-        _bodies.put(_body_name(part_key, *told), response.content)  # type: ignore[attr-defined]
+    if reading := people.kept_of(user):
+        until = time.monotonic() + min(LET_IN_SECONDS, sessions.seconds_left(request.session))
+        headers = {name: each for name, each in response.items() if name not in OF_ONE_ANSWER}
+        _let_in.put(poll.name, _LetIn(part_key, reading, until, headers))
+    told, body = getattr(request, "told", None), getattr(response, "content", b"")
+    if response.status_code == 200 and told and len(body) <= MOST_BYTES:
+        _bodies.put(part_key, (told, body))
     return response
-
-
-def _body_name(part_key: str, rev: str, at: str) -> str:
-    return f"{part_key} {rev} {at}"

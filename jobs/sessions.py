@@ -20,7 +20,7 @@ from jobs.memory import Memory
 
 log = structlog.get_logger(__name__)
 REMEMBERED = 1_000  # sessions in this process
-LATELY_SECONDS = 60.0  # before an outage: whoever was here by then is known without a store
+LATELY_SECONDS = 90.0  # before an outage: whoever was here by then is known without a store
 _kept: Memory[tuple[dict[str, Any], float]] = Memory(REMEMBERED)
 
 

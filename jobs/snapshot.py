@@ -125,8 +125,9 @@ def find(key: str, session: str = "") -> Found:
         with outages.redis.asked(), redis().pipeline(transaction=False) as asked:
             asked.mget(_generation_key(), _fresh_key(key), people.version_key())
             asked.hmget(_part_key(key), "rev", "generation", "at")
-            asked.exists(session)
-            (generation, fresh, version), (rev, built_at, at), lives = asked.execute()
+            if session:
+                asked.exists(session)
+            (generation, fresh, version), (rev, built_at, at), *lives = asked.execute()
     except outages.NO_REDIS:
         return _found_here(key)
     people.see(version or "")
@@ -137,7 +138,7 @@ def find(key: str, session: str = "") -> Found:
     if rev is None:
         return Found(_found_here(key).rev, False, False, generation)
     outdated = built_at != generation
-    return Found(rev, fresh == generation, outdated, generation, at, version or "", bool(lives))
+    return Found(rev, fresh == generation, outdated, generation, at, version or "", any(lives))
 
 
 def _found_here(key: str) -> Found:

@@ -116,7 +116,7 @@ def _read(view: View, request: Request, *args: Any, **kwargs: Any) -> HttpRespon
     if _is_fragment(request) and found.rev:
         # Who has just changed something is not served the part from before, whoever builds.
         builds = not found.fresh and (found.outdated or snapshot.begin(request.part_key))
-        if not builds and request.GET.get("rev") == _rev(found.rev):
+        if not builds and request.GET.get("rev") == _rev(found.rev, outages.current()):
             return HttpResponse(status=204)  # counted for no limit: it cost nothing
         shared = None if builds else snapshot.last(request.part_key)
         if shared:
@@ -140,20 +140,21 @@ def _is_fragment(request: Request) -> bool:
     return bool(request.htmx) and not request.htmx.history_restore_request
 
 
-def _rev(rev: str) -> str:
+def _rev(rev: str, away: list[outages.Outage]) -> str:
     """Return a part's rev, with the stores that are away: their banner is part of the answer."""
-    return "-".join([rev, *(outage.store for outage in outages.current())])
+    return "-".join([rev, *(outage.store for outage in away)])
 
 
 def _fragment(request: Request, part: Part) -> HttpResponse:
     """Answer with a live part, the badge and the banner: with nothing if that is what they have."""
-    rev, theirs = _rev(part.rev), request.GET.get("rev", "")
+    away = outages.current()
+    rev, theirs = _rev(part.rev, away), request.GET.get("rev", "")
     if theirs == rev:
         return HttpResponse(status=204)
-    if theirs.endswith(KEPT) and not outages.current():
+    if theirs.endswith(KEPT) and not away:
         return HttpResponseClientRefresh()  # all of the page can be shown again
     shown: dict[str, Any] = {"part": part.html, "rev": rev, "at": part.at}
-    shown |= {"stats": {"by_status": {"dead": part.dead}}, "outages": outages.current()}
+    shown |= {"stats": {"by_status": {"dead": part.dead}}, "outages": away}
     body = render_to_string("parts/fragment.html", shown)
     request.told = rev, part.at.isoformat()
     return HttpResponse(body) if part.polls else HttpResponseStopPolling(body)
@@ -161,7 +162,12 @@ def _fragment(request: Request, part: Part) -> HttpResponse:
 
 def _kept_page(request: Request, part: Part) -> HttpResponse:
     """Answer with the page as far as it is known without MongoDB: its last good part."""
-    shown = {"part": part.html, "rev": _rev(part.rev) + KEPT, "at": part.at, "polls": True}
+    shown = {
+        "part": part.html,
+        "rev": _rev(part.rev, outages.current()) + KEPT,
+        "at": part.at,
+        "polls": True,
+    }
     return render(request, "pages/kept.html", _frame(request, part.name, None) | shown)
 
 
@@ -195,7 +201,7 @@ def live(
         snapshot.keep(request.part_key, part, request.found, lasting=lasting)
     if _is_fragment(request):
         return _fragment(request, part)
-    shown |= {"part": html, "rev": _rev(part.rev), "polls": polls}
+    shown |= {"part": html, "rev": _rev(part.rev, outages.current()), "polls": polls}
     return render(request, f"pages/{name}.html", shown, status=status)
 
 

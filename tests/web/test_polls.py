@@ -10,6 +10,7 @@ import pytest
 from django.contrib.auth.models import User
 from django.test import Client
 from pytest_django.fixtures import Settings
+from redis.exceptions import RedisError
 
 from jobs import outages, people, polls, roles, snapshot
 from jobs.sessions import SessionStore
@@ -119,6 +120,23 @@ def test_a_change_in_another_process_holds_from_the_next_poll_on(
     assert poll(client, "/dead/", rev).status_code == 403
 
 
+def test_a_change_that_redis_was_not_told_of_is_not_revived_by_the_next_reading(
+    olga: tuple[Client, User, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Redis lost the count, so what is read after the change is of the version before it."""
+    client, user, rev = olga
+
+    def lost(*args: Any) -> None:
+        raise RedisError
+
+    monkeypatch.setattr(people.redis(), "incr", lost)
+    user.groups.clear()
+    monkeypatch.undo()
+    monkeypatch.setattr(snapshot, "FRESH_SECONDS", 60.0)
+    assert client.get("/jobs/").status_code == 403  # which reads them anew
+    assert poll(client, "/dead/", rev).status_code == 403
+
+
 def test_rights_that_were_read_anew_do_not_revive_who_was_let_in_before(
     olga: tuple[Client, User, str],
 ) -> None:
@@ -172,6 +190,7 @@ def test_rights_that_are_kept_no_longer_are_read_again(olga: tuple[Client, User,
         ("/dead/?rev=REV-kept", {}),
         ("/dead/?rev=REV-MongoDB", {}),
         ("/dead/?rev=REV", {"HTTP_HX_HISTORY_RESTORE_REQUEST": "true"}),
+        ("/dead/?rev=REV", {"HTTP_HX_REQUEST": "false"}),
         ("/dead/?rev=REV", {"HTTP_HOST": "127.0.0.1"}),
         ("/dead/?rev=REV", {"wsgi.url_scheme": "https"}),
     ],
@@ -205,6 +224,15 @@ def test_what_has_changed_is_built_the_whole_way_and_told_to_all_by_the_short_on
     assert (went_whole_way(built), went_whole_way(told)) == (True, False)
     assert told.content == built.content
     assert rev_of(told) != rev
+
+
+def test_a_part_that_is_too_large_is_not_kept_rendered(
+    olga: tuple[Client, User, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    client, _, _ = olga
+    polls._bodies.clear()
+    monkeypatch.setattr(polls, "MOST_BYTES", 10)
+    assert [went_whole_way(poll(client, "/dead/")) for _ in range(2)] == [True, True]
 
 
 def test_while_a_store_is_known_to_be_away_polls_go_the_whole_way(
