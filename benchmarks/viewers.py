@@ -17,7 +17,7 @@ import sys
 import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from multiprocessing.synchronize import Event
 from pathlib import Path
 from typing import Any
@@ -29,6 +29,7 @@ from taskqueue.run import WEB
 
 EVERY_SECONDS = 2.0
 PAGES = ("/", "/jobs/", "/dead/", "/queues/", "/workers/")
+ORDERS = (("without", "with"), ("with", "without"))
 WARM_SECONDS = 5.0  # of viewers, before anything is measured
 REV = re.compile(rb'name="rev" value="([^"]+)"')
 WORKERS = [sys.executable, "manage.py", "runworkers"]
@@ -63,13 +64,12 @@ def _measure(folder: Path, chosen: argparse.Namespace) -> dict[str, Any]:
         rates: dict[str, list[float]] = {"without": [], "with": []}
         busy: list[dict[str, Any]] = []
         for pair in range(chosen.pairs):
-            for which in ("without", "with")[:: -1 if pair % 2 else 1]:
-                if which == "without":
+            for which in ORDERS[pair % 2]:
+                watched = _watched(port, sessions, web.pid, log)
+                with watched if which == "with" else nullcontext() as seen:
                     rates[which].append(_drain(chosen.jobs))
-                    continue
-                with _watched(port, sessions, web.pid, log) as seen:
-                    rates[which].append(_drain(chosen.jobs))
-                busy.append(seen)
+                if seen:
+                    busy.append(seen)
     finally:
         kill_all([web, *tree.members])
     middle = {name: statistics.median(each) for name, each in rates.items()}

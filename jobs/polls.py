@@ -16,7 +16,7 @@ from django.conf import settings
 from django.contrib.auth.models import User
 from django.http import HttpRequest, HttpResponse, HttpResponseBase
 
-from jobs import outages, people, sessions, snapshot
+from jobs import origin, outages, people, sessions, snapshot
 from jobs.memory import Memory
 
 LET_IN_SECONDS = 30.0
@@ -24,7 +24,7 @@ REMEMBERED = 2_000  # sessions with an address, in this process
 BODIES = 50  # rendered parts in this process
 MOST_BYTES = 500_000  # of one of them
 REV = re.compile(r"(?:^|&)rev=([0-9a-f]*)(?=&|$)")  # one with more in it: a store was away
-OF_ONE_ANSWER = ("Content-Length", "X-Request-ID")
+OF_ONE_ANSWER = ("Content-Length", origin.HEADER)
 
 
 @dataclass(frozen=True)
@@ -68,13 +68,14 @@ def _read(request: HttpRequest) -> _Poll | None:
     if request.method != "GET" or request.headers.get("HX-Request") != "true":
         return None
     session = request.COOKIES.get(settings.SESSION_COOKIE_NAME)
-    query, revs = REV.subn("", asked := request.META["QUERY_STRING"])
-    if not session or revs != 1 or "HX-History-Restore-Request" in request.headers:
+    asked = request.META["QUERY_STRING"]
+    revs = REV.findall(asked)
+    if not session or len(revs) != 1 or "HX-History-Restore-Request" in request.headers:
         return None
     kept_as = sessions.redis_key(session)
     # The path last: it alone may hold a newline.
-    where = (kept_as, request.scheme or "", request.META.get("HTTP_HOST", ""), query, request.path)
-    return _Poll("\n".join(where), kept_as, REV.findall(asked)[0])
+    where = (request.scheme or "", request.META.get("HTTP_HOST", ""), REV.sub("", asked))
+    return _Poll("\n".join([kept_as, *where, request.path]), kept_as, revs[0])
 
 
 def _answer(poll: _Poll) -> HttpResponse | None:
@@ -104,7 +105,7 @@ def _learn(poll: _Poll, request: HttpRequest, response: HttpResponseBase) -> Htt
         until = time.monotonic() + min(LET_IN_SECONDS, sessions.seconds_left(request.session))
         headers = {name: each for name, each in response.items() if name not in OF_ONE_ANSWER}
         _let_in.put(poll.name, _LetIn(part_key, reading, until, headers))
-    told, body = getattr(request, "told", None), getattr(response, "content", b"")
-    if response.status_code == 200 and told and len(body) <= MOST_BYTES:
-        _bodies.put(part_key, (told, body))
+    told = getattr(request, "told", None)
+    if told and isinstance(response, HttpResponse) and len(response.content) <= MOST_BYTES:
+        _bodies.put(part_key, (told, response.content))
     return response

@@ -38,7 +38,7 @@ def redis_key(session_key: str) -> str:
 def seconds_left(session: SessionBase) -> float:
     """Return how long a session lives if nobody uses it; negative: it has ended."""
     now = mongodb.clock.about().timestamp()
-    idle, age = now - session.get("used", now), now - session.get("began", now)
+    idle, age = now - session["used"], now - session["began"]
     return float(min(settings.SESSION_IDLE_SECONDS - idle, settings.SESSION_MAX_SECONDS - age))
 
 

@@ -1,6 +1,7 @@
 """What the tests of pages share: a client of each role, jobs in every state, and a browser."""
 
 import os
+import re
 import shutil
 import threading
 import time
@@ -20,6 +21,7 @@ from django.test import Client
 from playwright.sync_api import Browser, BrowserContext, expect, sync_playwright
 from pymongo.monitoring import CommandListener
 from pytest_django.plugin import DjangoDbBlocker
+from redis.connection import AbstractConnection
 
 from jobs import registry, repository, roles, selectors, services
 from jobs.claims import ClaimedJob
@@ -228,3 +230,27 @@ def logged_in(browser: Browser, url: str, name: str = "olga") -> BrowserContext:
     cookie = client.cookies[settings.SESSION_COOKIE_NAME].value
     context.add_cookies([{"name": settings.SESSION_COOKIE_NAME, "value": cookie, "url": url}])
     return context
+
+
+@pytest.fixture
+def round_trips(monkeypatch: pytest.MonkeyPatch) -> list[bytes]:
+    """What was sent to Redis: an entry for each time that its answer is waited for."""
+    sent: list[bytes] = []
+    send = AbstractConnection.send_packed_command
+
+    def note(self: Any, command: Any, *args: Any, **options: Any) -> None:
+        sent.append(b"".join(command) if isinstance(command, list) else command)
+        send(self, command, *args, **options)
+
+    monkeypatch.setattr(AbstractConnection, "send_packed_command", note)
+    return sent
+
+
+def rev_of(answer: Any) -> str:
+    found = re.search(r'name="rev" value="([^"]+)"', answer.content.decode())
+    assert found
+    return found[1]
+
+
+def poll(client: Client, path: str, rev: str = "") -> Any:
+    return client.get(f"{path}{'&' if '?' in path else '?'}rev={rev}", **FRAGMENT)

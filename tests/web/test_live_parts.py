@@ -13,44 +13,19 @@ from django.conf import settings
 from django.contrib.auth.models import User
 from django.test import Client
 from pytest_django.fixtures import Settings
-from redis.connection import AbstractConnection
 
 from jobs import mongodb, people, roles, secrets, services, snapshot
 from jobs.clients import redis
 from jobs.limits import key as limit_key
-from tests.web.conftest import FRAGMENT, Commands, Line
+from tests.web.conftest import FRAGMENT, Commands, Line, poll, rev_of
 
 PAGES = ["/", "/jobs/", "/jobs/?status=dead", "/dead/", "/queues/", "/workers/", "/operations/"]
-
-
-@pytest.fixture
-def round_trips(monkeypatch: pytest.MonkeyPatch) -> list[bytes]:
-    """What was sent to Redis: an entry for each time that its answer is waited for."""
-    sent: list[bytes] = []
-    send = AbstractConnection.send_packed_command
-
-    def note(self: Any, command: Any, *args: Any, **options: Any) -> None:
-        sent.append(b"".join(command) if isinstance(command, list) else command)
-        send(self, command, *args, **options)
-
-    monkeypatch.setattr(AbstractConnection, "send_packed_command", note)
-    return sent
 
 
 @pytest.fixture
 def slow_machine(monkeypatch: pytest.MonkeyPatch) -> None:
     """Have a part stay as good as new while a loaded machine takes its time for the test."""
     monkeypatch.setattr(snapshot, "FRESH_SECONDS", 60.0)
-
-
-def rev_of(answer: Any) -> str:
-    found = re.search(r'name="rev" value="([^"]+)"', answer.content.decode())
-    assert found
-    return found[1]
-
-
-def poll(client: Client, path: str, rev: str = "") -> Any:
-    return client.get(f"{path}{'&' if '?' in path else '?'}rev={rev}", **FRAGMENT)
 
 
 def kept(pattern: str) -> list[str]:
@@ -252,15 +227,15 @@ def _empty_the_role(client: Client, user: User) -> None:
     user.groups.get().permissions.clear()
 
 
-@pytest.mark.parametrize(
-    ("change", "status"),
-    [
-        (_take_the_role, 403),
-        (_empty_the_role, 403),
-        (_deactivate, 401),
-        (_change_the_password, 401),
-    ],
-)
+CHANGES: list[tuple[Callable[[Client, User], None], int]] = [
+    (_take_the_role, 403),
+    (_empty_the_role, 403),
+    (_deactivate, 401),
+    (_change_the_password, 401),
+]
+
+
+@pytest.mark.parametrize(("change", "status"), CHANGES)
 def test_a_change_of_a_person_holds_from_the_next_poll_on(
     olga: tuple[Client, User], change: Callable[..., None], status: int
 ) -> None:

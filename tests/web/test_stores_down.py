@@ -1,6 +1,5 @@
 """Stores that are really stopped: every page says so, and shows what was last read."""
 
-import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,7 +18,7 @@ from jobs import outages, people, roles, services, sessions, snapshot
 from jobs.clients import mongo
 from tests.conftest import WEB_MODELS, _connect_to, _create
 from tests.system.faults.stores import Redis, ReplicaSet
-from tests.web.conftest import FRAGMENT
+from tests.web.conftest import FRAGMENT, rev_of
 
 PAGES = ["/", "/jobs/", "/dead/", "/queues/", "/workers/", "/audit/", "/operations/"]
 MAIL = {"to": "a@example.org", "subject": "Hi"}
@@ -89,12 +88,6 @@ def operator(own: Stores) -> Client:
     for path in PAGES:
         assert client.get(path).status_code == 200
     return client
-
-
-def rev_of(answer: Any) -> str:
-    found = re.search(r'name="rev" value="([^"]+)"', answer.content.decode())
-    assert found
-    return found[1]
 
 
 def _shows(client: Client, path: str, store: str) -> None:
