@@ -1,3 +1,5 @@
+import gc
+
 from django.apps import AppConfig
 from django.utils.module_loading import autodiscover_modules
 
@@ -13,3 +15,5 @@ class JobsConfig(AppConfig):
 
         registry.bind(services.enqueue_payload)
         autodiscover_modules("tasks")
+        # It stays: looking through it again and again took a tenth of the time of enqueueing many.
+        gc.freeze()

@@ -6,15 +6,16 @@ job must belong to. Nothing matched means that somebody else was first: a normal
 
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from itertools import islice
-from operator import attrgetter, itemgetter
+from operator import attrgetter
 from typing import Any, TypeVar
 
 import pymongo
 from bson import DatetimeMS, ObjectId
 from bson.codec_options import CodecOptions, DatetimeConversion
+from bson.raw_bson import RawBSONDocument
 from pymongo import ASCENDING, ReturnDocument, UpdateOne
 from pymongo.client_session import ClientSession
 from pymongo.collection import Collection
@@ -30,6 +31,7 @@ from jobs import counting, fingerprint, samples
 from jobs.claims import Asked, ClaimedJob, End, Hint, Holding
 from jobs.clients import Document, collection, mongo
 from jobs.counting import Written, lane_of
+from jobs.encoding import UNCOUNTED, NewJob
 from jobs.errors import StoreDown
 from jobs.mongodb import clock, durable, now, repeated, store_errors
 from jobs.registry import Lane
@@ -38,16 +40,12 @@ from jobs.states import ENDED, REQUEUEABLE, WAITING, State, sources
 from jobs.tallies import Changes
 
 C = TypeVar("C", bound="ClaimedJob | End")
-InsertAll = Callable[[Sequence[Document], ClientSession], None]
 
 EPOCH = datetime.fromtimestamp(0, UTC)
 NUMBERED: CodecOptions[Document] = CodecOptions(
     tz_aware=True, datetime_conversion=DatetimeConversion.DATETIME_MS
 )
 KEPT_ATTEMPTS = 50  # the newest; a job requeued for ever must not outgrow a document
-# Jobs, and bytes of their payloads, in one command, which may have 16 MB. Sealed, they may be eight
-# times as large: JSON writes a control character in six, and it is base64 then.
-SMALL_MOST, SMALL_BYTES = 1_000, 1024 * 1024
 UNCOUNTED_MOST = 20  # jobs of a call: with so few a count costs a third of the call
 INSERT_SECONDS = 10.0  # a caller waits no longer, where a transaction alone may go on for 120 s
 NOW = "$$NOW"  # MongoDB's clock, the same for every machine
@@ -57,36 +55,30 @@ REFUSED_ENDS = "refused_ends"  # counted: executions that ended after their clai
 # --- Accepting --------------------------------------------------------------------------------
 
 
-def insert(
-    documents: Sequence[Document], request: Document | None = None, *, payload_bytes: int
-) -> Document | None:
+def insert(jobs: Sequence[NewJob], request: Document | None = None) -> Document | None:
     """Store new jobs, all or none, durably: a majority has them in its journal on return.
 
     With the `request` that asked for them, that is stored too: the same `_id` is accepted once.
     Returns the earlier request of that `_id` if there is one, and then nothing was stored.
-    `payload_bytes`: of all payloads together, before they were sealed.
     """
-    insert_all = _insert_small if payload_bytes <= SMALL_BYTES else _insert_large
     try:
         with pymongo.timeout(INSERT_SECONDS):
-            return _accept(documents, request, insert_all)
+            return _accept(jobs, request)
     except StoreDown as error:
         # Without its cause: an `ExecutionTimeout` there would say that a question was too slow.
         raise StoreDown(str(error)) from None
 
 
 @repeated
-def _accept(
-    documents: Sequence[Document], request: Document | None, insert_all: InsertAll
-) -> Document | None:
+def _accept(jobs: Sequence[NewJob], request: Document | None) -> Document | None:
     try:
-        _store(documents, request, insert_all)
+        _store(jobs, request)
     except (DuplicateKeyError, BulkWriteError):
         # Taken by an earlier request, or by our own first try, whose reply was lost.
         if request and (earlier := _settled("requests", _another(request))):
             return earlier[0]
-        ours = {"_id": {"$in": [document["_id"] for document in documents]}}
-        if len(_settled("jobs", ours, {"_id": 1})) != len(documents):
+        ours = {"_id": {"$in": [job.id for job in jobs]}}
+        if len(_settled("jobs", ours, {"_id": 1})) != len(jobs):
             raise
     return None
 
@@ -108,50 +100,38 @@ def _settled(name: str, selection: Document, fields: Document | None = None) -> 
         return list(majority.find(selection, fields, session=session))
 
 
-def _insert_singles(documents: list[Document]) -> None:
+def _insert_singles(documents: list[RawBSONDocument]) -> None:
     if len(documents) == 1:
         collection("jobs").insert_one(documents[0])
     else:
         collection("jobs").insert_many(documents, ordered=False)
 
 
-_kind = itemgetter("queue", "priority", "status", "type")
 _singles = Shared(_insert_singles, most=100)  # of 1 MB at most, and a message may have 48
 
 
-def _store(documents: Sequence[Document], request: Document | None, insert_all: InsertAll) -> None:
-    if len(documents) == 1 and request is None:
+def _store(jobs: Sequence[NewJob], request: Document | None) -> None:
+    if len(jobs) == 1 and request is None:
         # A transaction would cost two more round trips; `count_new` counts it in a moment.
-        _singles.add({**documents[0], "uncounted": True})
+        _singles.add(jobs[0].document(UNCOUNTED))
         return
     changes = Changes()
-    if len(documents) <= UNCOUNTED_MOST:
-        documents = [{**document, "uncounted": True} for document in documents]
+    if len(jobs) <= UNCOUNTED_MOST:
+        documents = [job.document(UNCOUNTED) for job in jobs]
     else:
-        for (queue, priority, status, type), jobs in Counter(map(_kind, documents)).items():
-            changes.accepted(queue, type, at=None, jobs=jobs)
-            changes.entered(Lane(queue, priority), status, jobs)
+        documents = [job.document() for job in jobs]
+        alike = attrgetter("begins.lane", "begins.type", "begins.status")
+        for (lane, type, status), count in Counter(map(alike, jobs)).items():
+            changes.accepted(lane.queue, type, at=None, jobs=count)
+            changes.entered(lane, status, count)
 
     def store(session: ClientSession) -> Changes:
         if request:
             collection("requests").insert_one(request, session=session)
-        insert_all(documents, session)
+        collection("jobs").insert_many(documents, session=session)
         return changes
 
     counting.counted(store)
-
-
-def _insert_large(documents: Sequence[Document], session: ClientSession) -> None:
-    collection("jobs").insert_many(documents, ordered=True, session=session)
-
-
-def _insert_small(documents: Sequence[Document], session: ClientSession) -> None:
-    """As `insert_many`, whose look at each document takes as long as a quarter of all else."""
-    for start in range(0, len(documents), SMALL_MOST):
-        piece = documents[start : start + SMALL_MOST]
-        reply = mongo().command("insert", "jobs", documents=piece, session=session)
-        if reply.get("writeErrors"):
-            raise BulkWriteError(reply)
 
 
 @durable

@@ -6,15 +6,14 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any
 
-import bson
-from bson import ObjectId
 from bson.errors import BSONError
 from django.conf import settings
 
-from jobs import registry, secrets
+from jobs import encoding, registry, secrets
 from jobs.clients import Document
+from jobs.encoding import Beginning, NewJob
 from jobs.errors import FieldError, InvalidRequest, TooLarge
-from jobs.registry import NAME, PRIORITIES, JobType
+from jobs.registry import NAME, PRIORITIES, JobType, Lane
 from jobs.states import State
 
 MAX_DELAY = timedelta(days=366)
@@ -39,19 +38,28 @@ class Request:
     tags: Sequence[str] = ()
 
 
-def new_jobs(requests: Sequence[Request], now: datetime) -> tuple[list[Document], int]:
-    """Check requests; return them as new jobs, and the bytes that their payloads take in all.
+@dataclass(slots=True)
+class _Call:
+    """What the requests of one call have in common, looked up once."""
+
+    now: datetime
+    known: Document
+    most: int  # bytes of a payload
+    seals: bool
+    usual: dict[str, Beginning]  # how the jobs of a type begin
+
+
+def new_jobs(requests: Sequence[Request], now: datetime, known: Document) -> list[NewJob]:
+    """Check requests; return them as new jobs, each with what else is `known` of them.
 
     Raises `InvalidRequest` with all their faults. Each fault's field begins with its place in the
     list, when there are several.
     """
-    accepted, errors, size = list[Document](), [], 0
-    as_usual: dict[str, Document] = {}  # what the jobs of a type begin as, worked out once
-    for place, request in enumerate(requests):
+    call = _Call(now, known, settings.JOB_PAYLOAD_MAX_BYTES, bool(settings.PAYLOAD_KEYS), {})
+    accepted, errors = list[NewJob](), []
+    for id, (place, request) in zip(encoding.ids(len(requests)), enumerate(requests), strict=True):
         try:
-            document, taken = _document(request, now, as_usual)
-            accepted.append(document)
-            size += taken
+            accepted.append(NewJob(id, *_checked(request, call)))
         except InvalidRequest as error:
             prefix = f"jobs.{place}." if len(requests) > 1 else ""
             found = [replace(fault, field=prefix + fault.field) for fault in error.errors]
@@ -60,39 +68,38 @@ def new_jobs(requests: Sequence[Request], now: datetime) -> tuple[list[Document]
             errors += found
     if errors:
         raise InvalidRequest(*errors[:100])
-    return accepted, size
+    return accepted
 
 
-def _document(
-    request: Request, now: datetime, as_usual: dict[str, Document]
-) -> tuple[Document, int]:
-    """Check a request; return it as a new job, and the bytes that its payload takes."""
+def _checked(request: Request, call: _Call) -> tuple[Beginning, bytes]:
+    """Check a request; return how its job begins, and its payload as it is stored."""
     job_type = registry.get(request.type)
     if job_type is None:
         known = ", ".join(known.name for known in registry.all_types())
         fault = f"Unknown job type {request.type!r}. Known here: {known or 'none'}."
         raise InvalidRequest(FieldError("type", fault))
     if _chooses(request):
-        if faults := list(_faults(request, now)):
+        if faults := list(_faults(request, call.now)):
             raise InvalidRequest(*faults)
-        begins = _beginning(job_type, request, now)
-    elif not (begins := as_usual.get(request.type, {})):
-        begins = as_usual[request.type] = _beginning(job_type, request, now)
-    payload, size = _payload(job_type, request.payload)
-    return {**begins, "_id": ObjectId(), "payload": secrets.seal(payload)}, size
+        begins = _beginning(job_type, request, call)
+    elif (usual := call.usual.get(request.type)) is not None:
+        begins = usual
+    else:
+        begins = call.usual[request.type] = _beginning(job_type, request, call)
+    return begins, _payload(job_type, request.payload, call)
 
 
-def _beginning(job_type: JobType[..., Any], request: Request, now: datetime) -> Document:
-    """Return a new job, but for its id and its payload."""
+def _beginning(job_type: JobType[..., Any], request: Request, call: _Call) -> Beginning:
+    now = call.now
+    lane = Lane(request.queue or job_type.queue, request.priority or job_type.priority)
     run_at = request.run_at or (now + timedelta(seconds=request.delay) if request.delay else now)
     waits = run_at > now
-    return {
-        "_id": None,
+    status = State.SCHEDULED if waits else State.PENDING
+    document = {
         "type": job_type.name,
-        "queue": request.queue or job_type.queue,
-        "priority": request.priority or job_type.priority,
-        "status": State.SCHEDULED.value if waits else State.PENDING.value,
-        "payload": None,
+        "queue": lane.queue,
+        "priority": lane.priority,
+        "status": status.value,
         "tags": list(dict.fromkeys(request.tags)),
         "max_attempts": request.max_attempts or job_type.max_attempts or settings.JOB_MAX_ATTEMPTS,
         "attempt": 0,
@@ -110,7 +117,9 @@ def _beginning(job_type: JobType[..., Any], request: Request, now: datetime) -> 
         "result_error": None,
         "error": None,
         "attempts": [],
+        **call.known,
     }
+    return Beginning(job_type.name, lane, status, encoding.fields(document))
 
 
 def _chooses(request: Request) -> bool:
@@ -143,21 +152,21 @@ def _faults(request: Request, now: datetime) -> Iterable[FieldError]:
         yield FieldError("run_at", f"Use a time within {MAX_DELAY.days} days.")
 
 
-def _payload(job_type: JobType[..., Any], payload: Mapping[str, Any]) -> tuple[Document, int]:
+def _payload(job_type: JobType[..., Any], payload: Mapping[str, Any], call: _Call) -> bytes:
     try:
         checked = job_type.validate(payload)
-        if _is_plain(checked):
-            size = _encoded_size(checked)
-        else:
+        if not _is_plain(checked):
             _as_json(checked)
-            size = storable_size(checked)
+        plain = storable("payload", checked)
     except ValueError as error:
         raise InvalidRequest(FieldError("payload", str(error))) from None
-    if size > settings.JOB_PAYLOAD_MAX_BYTES:
-        limit = settings.JOB_PAYLOAD_MAX_BYTES
-        fault = f"It takes {size} bytes; the limit is {limit}. Store the data and pass its name."
+    size = len(plain)
+    if size > call.most:
+        fault = (
+            f"It takes {size} bytes; the limit is {call.most}. Store the data and pass its name."
+        )
         raise TooLarge(FieldError("payload", fault))
-    return checked, size
+    return encoding.fields({"payload": secrets.seal(checked)}) if call.seals else plain
 
 
 def _is_plain(value: Any) -> bool:
@@ -169,16 +178,12 @@ PLAIN = frozenset({str, int, bool, type(None)})
 _as_json = json.JSONEncoder(allow_nan=False).encode
 
 
-def storable_size(value: Any) -> int:
-    """Return how many bytes a JSON value takes in MongoDB; `ValueError` if it cannot be kept."""
+def storable(name: str, value: Any) -> bytes:
+    """Return a JSON value as a field of a document; `ValueError` if MongoDB cannot keep it."""
     if not _is_plain(value) and (fault := form_fault(value)):
         raise ValueError(fault)
-    return _encoded_size(value)
-
-
-def _encoded_size(value: Any) -> int:
     try:
-        return len(bson.encode({"": value}))
+        return encoding.fields({name: value})
     except OverflowError:
         raise ValueError("Whole numbers must fit in 64 bits.") from None
     except (BSONError, UnicodeError, TypeError) as error:

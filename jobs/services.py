@@ -142,25 +142,23 @@ def accept(
         "copied_from": copied_from,
     }
     known = {name: value for name, value in lineage.items() if value}
-    documents, size = new_jobs(requests, now)
-    for document in documents if known else ():
-        document.update(known)
+    jobs = new_jobs(requests, now, known)
     if within is not None:
-        _check_scope([document["queue"] for document in documents], within)
-    ids = [document["_id"] for document in documents]
+        _check_scope([job.begins.lane.queue for job in jobs], within)
+    ids = [job.id for job in jobs]
     named = (
         idempotency.accepted_request(key, scope, _digest(requests, copied_from), ids, now)
         if key is not None
         else None
     )
-    for queue in {document["queue"] for document in documents}:
+    for queue in {job.begins.lane.queue for job in jobs}:
         _know_queue(queue)
-    earlier = repository.insert(documents, named, payload_bytes=size)
+    earlier = repository.insert(jobs, named)
     if earlier and named:
         # Nothing goes to Redis: what is missing there, repair puts back.
         _check_same(earlier, named, "stored")
         return Accepted([str(id) for id in earlier["ids"]], replayed=True)
-    lanes.push(_hint(document) for document in documents if document["status"] == State.PENDING)
+    lanes.push(Hint(job.id, job.begins.lane) for job in jobs if job.begins.status == State.PENDING)
     return Accepted([str(id) for id in ids])
 
 
@@ -198,10 +196,6 @@ def _check_same(earlier: Mapping[str, Any], named: Mapping[str, Any], done: str)
 @cache
 def _know_queue(name: str) -> None:
     repository.know_queue(name)
-
-
-def _hint(document: Mapping[str, Any]) -> Hint:
-    return Hint(document["_id"], Lane(document["queue"], document["priority"]))
 
 
 # --- the life of a claim ----------------------------------------------------------------------

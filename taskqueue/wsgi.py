@@ -16,5 +16,6 @@ if _faults := [each for each in run_checks(tags=["jobs"]) if each.is_serious()]:
 # The first visitor need not wait until all views are loaded, and nobody for a collection that looks
 # through them: it took 100 ms, every few hundred pages.
 _ = get_resolver().url_patterns
+gc.unfreeze()
 gc.collect()
 gc.freeze()

@@ -56,7 +56,7 @@ def _kept(job: ClaimedJob, result: Any) -> dict[str, Any]:
         if len(text) > settings.JOB_RESULT_MAX_BYTES:
             raise ValueError(f"{len(text)} bytes; the limit is {settings.JOB_RESULT_MAX_BYTES}.")
         value = secrets.seal(json.loads(text))
-        return {"result": value, "size": requests.storable_size(value)}
+        return {"result": value, "size": len(requests.storable("result", value))}
     except Exception as error:  # whatever its own classes raise when they are read
         said = f"The result was not kept: {_said(error, _secrets(job))}"
         return {"result_error": _clean(said, ERROR_CHARACTERS)}

@@ -6,7 +6,7 @@ from bson import ObjectId
 from cryptography.fernet import Fernet
 from django.test import override_settings
 
-from jobs import clients, lanes, mongodb, registry, requests, services
+from jobs import clients, encoding, lanes, mongodb, registry, services
 from jobs.clients import collection
 from jobs.errors import InvalidRequest, TooLarge
 from jobs.registry import Lane
@@ -140,8 +140,7 @@ def test_one_bad_job_among_many_refuses_them_all_and_says_which() -> None:
 
 def test_when_the_store_refuses_one_of_many_none_is_kept(monkeypatch: pytest.MonkeyPatch) -> None:
     taken = ObjectId()
-    ids = iter([ObjectId(), taken, taken])
-    monkeypatch.setattr(requests, "ObjectId", lambda: next(ids))
+    monkeypatch.setattr(encoding, "ids", lambda count: [ObjectId(), taken, taken])
     with pytest.raises(Exception, match="duplicate key"):
         services.enqueue_many([Request(type="echo", payload={})] * 3)
     assert collection("jobs").count_documents({}) == 0

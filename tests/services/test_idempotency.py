@@ -15,7 +15,7 @@ from pymongo.client_session import ClientSession
 from pymongo.collection import Collection
 from pymongo.errors import AutoReconnect, ExecutionTimeout
 
-from jobs import clients, idempotency, job, lanes, mongodb, registry, repository, requests, services
+from jobs import clients, encoding, idempotency, job, lanes, mongodb, registry, repository, services
 from jobs.clients import collection
 from jobs.errors import IdempotencyConflict, InvalidRequest, StoreDown
 from jobs.idempotency import digest
@@ -83,8 +83,7 @@ def test_an_id_that_belongs_to_another_job_is_no_lost_reply(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     taken, free = ObjectId(services.enqueue("echo", {})), ObjectId()
-    ids = iter([free, taken])
-    monkeypatch.setattr(requests, "ObjectId", lambda: next(ids))
+    monkeypatch.setattr(encoding, "ids", lambda count: [free, taken])
     with pytest.raises(StoreDown, match="duplicate key"):
         services.enqueue_many(MANY[:2])
     assert count() == 1

@@ -275,11 +275,12 @@ def test_a_name_that_is_no_expression_is_refused(settings: LazySettings) -> None
 
 
 def test_without_keys_and_secrets_a_payload_is_stored_as_it_is() -> None:
-    (made,), _ = requests.new_jobs(
+    (made,) = requests.new_jobs(
         [requests.Request(type="send_email", payload={"to": "a@example.org", "subject": "Hi"})],
         selectors.now(),
+        {},
     )
-    assert made["payload"]["subject"] == "Hi"
+    assert made.document()["payload"]["subject"] == "Hi"
 
 
 def test_rotation_passes_a_result_whose_names_look_like_operators(settings: LazySettings) -> None:
