@@ -19,7 +19,6 @@ from redis import Redis
 from redis.commands.core import Script
 from redis.exceptions import RedisError
 
-from jobs.claims import Hint
 from jobs.clients import BLOCK_SECONDS, redis
 from jobs.registry import PRIORITIES, Lane
 
@@ -57,17 +56,17 @@ class Breaker:
 _breaker = Breaker()
 
 
-def push(hints: Iterable[Hint]) -> bool:
+def push(hints: Iterable[tuple[ObjectId, Lane]]) -> bool:
     """Put ids at the end of their lanes. `False`: Redis is away, so repair will do it."""
     return _push(hints, at_head=False)
 
 
-def push_at_head(hints: Iterable[Hint]) -> bool:
+def push_at_head(hints: Iterable[tuple[ObjectId, Lane]]) -> bool:
     """Put ids at the head of their lanes, the first of them to be taken next. As `push`."""
     return _push(hints, at_head=True)
 
 
-def _push(hints: Iterable[Hint], *, at_head: bool) -> bool:
+def _push(hints: Iterable[tuple[ObjectId, Lane]], *, at_head: bool) -> bool:
     by_lane: dict[Lane, list[bytes]] = defaultdict(list)
     for id, lane in hints:
         by_lane[lane].append(hexlify(id.binary))  # as text it would be encoded again

@@ -155,8 +155,6 @@ def _faults(request: Request, now: datetime) -> Iterable[FieldError]:
 def _payload(job_type: JobType[..., Any], payload: Mapping[str, Any], call: _Call) -> bytes:
     try:
         checked = job_type.validate(payload)
-        if not _is_plain(checked):
-            _as_json(checked)
         plain = storable("payload", checked)
     except ValueError as error:
         raise InvalidRequest(FieldError("payload", str(error))) from None
@@ -179,9 +177,11 @@ _as_json = json.JSONEncoder(allow_nan=False).encode
 
 
 def storable(name: str, value: Any) -> bytes:
-    """Return a JSON value as a field of a document; `ValueError` if MongoDB cannot keep it."""
-    if not _is_plain(value) and (fault := form_fault(value)):
-        raise ValueError(fault)
+    """Return a value as a field of a document; `ValueError` if it is not JSON or cannot be kept."""
+    if not _is_plain(value):
+        _as_json(value)
+        if fault := form_fault(value):
+            raise ValueError(fault)
     try:
         return encoding.fields({name: value})
     except OverflowError:

@@ -158,7 +158,8 @@ def accept(
         # Nothing goes to Redis: what is missing there, repair puts back.
         _check_same(earlier, named, "stored")
         return Accepted([str(id) for id in earlier["ids"]], replayed=True)
-    lanes.push(Hint(job.id, job.begins.lane) for job in jobs if job.begins.status == State.PENDING)
+    pending = (job for job in jobs if job.begins.status == State.PENDING)
+    lanes.push((job.id, job.begins.lane) for job in pending)
     return Accepted([str(id) for id in ids])
 
 
