@@ -2,9 +2,9 @@
 
 import pytest
 from django.http import HttpResponse
-from pymongo.collection import Collection
 from pymongo.errors import AutoReconnect
 
+from jobs import repository
 from jobs.clients import collection
 from tests.web.actors import MAIL, Api, api, fields, problem, stored, user
 
@@ -78,7 +78,7 @@ def test_a_503_is_answered_by_sending_it_again(monkeypatch: pytest.MonkeyPatch) 
         raise AutoReconnect("gone")
 
     with monkeypatch.context() as down:
-        down.setattr(Collection, "insert_many", lost)
+        down.setattr(repository, "_insert_many", lost)
         assert "same" in problem(send(caller, "jobs/", JOB), 503)["detail"]
     (id,) = ids(send(caller, "jobs/", JOB))
     assert ids(send(caller, "jobs/", JOB)) == [id]
