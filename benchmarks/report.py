@@ -93,7 +93,8 @@ rounds went.
   asked. For this project and the limit the clock stops only when MongoDB has the last end.
   A slow queue gets fewer jobs, so that a round takes seconds: the table of settings says how many.
 - **one at a time**: 1,000 calls, one after the other; **16 callers** are threads of one process, or
-  tasks and promises where that is its way; **in bulk** is the call named in the table of settings.
+  tasks and promises where that is its way; **in bulk** is the call named in the table of settings,
+  on a connection that is there.
 - **idle** pickup: 300 jobs, one every 20 ms or so, from just before enqueue is called to the first
   line of the job; *from its return* is counted from when enqueue returned: the rest is what being
   durable costs the caller. Below 0: the job began before enqueue had returned.

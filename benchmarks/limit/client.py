@@ -20,6 +20,8 @@ class Queue:
         self.line = line()
         self.unpushed: list[str] = []
         self.known: ObjectId | None = None  # a job that can be read
+        self.jobs.database.command("ping")
+        self.line.ping()
 
     def one(self, job: str, arguments: list[Any]) -> None:
         document = self._document(job, arguments)

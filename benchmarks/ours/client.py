@@ -11,8 +11,10 @@ class Queue:
     def __init__(self) -> None:
         django.setup()
         from benchmarks.ours import tasks
-        from jobs import requests, services
+        from jobs import clients, requests, services
 
+        clients.mongo().command("ping")  # connected, as every client with a bulk call is
+        clients.redis().ping()
         self.types = {name: getattr(tasks, name) for name in ("noop", "result", *FIELD)}
         self.request = requests.Request
         self.enqueue_many = services.enqueue_many

@@ -10,6 +10,7 @@ from benchmarks import handlers
 
 TTL = 500 if os.environ.get("BENCH_RESULTS") else 0
 line = rq.Queue("default", connection=Redis.from_url(os.environ["REDIS_URL"]))
+line.connection.ping()
 
 
 class Queue:

@@ -74,6 +74,7 @@ def paced(order)
   { before: before, after: after }
 end
 
+Sidekiq.redis(&:ping)
 say({ ready: true })
 $stdin.each_line do |line|
   order = JSON.parse(line)
