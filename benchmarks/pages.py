@@ -80,11 +80,11 @@ def _visitor() -> Any:
 
 
 def _ask(client: Any, path: str, times: int) -> list[float]:
-    from jobs import selectors, series
+    from jobs import counts, series
 
     took = []
     for _ in range(WARM + times):
-        selectors.forget_stats()
+        counts.forget()
         series.forget()
         began = time.perf_counter()
         answer = client.get(path)

@@ -7,11 +7,11 @@ from datetime import datetime
 from bson import ObjectId
 from django.conf import settings
 
-from jobs import counting, fleet, selectors, series
+from jobs import counting, counts, fleet, selectors, series
+from jobs.counts import LaneDepth, Stats
 from jobs.fleet import Host
 from jobs.models import Queue
 from jobs.registry import Lane
-from jobs.selectors import LaneDepth, Stats
 from jobs.series import Sample
 from jobs.states import State
 
@@ -124,7 +124,7 @@ def queue(name: str) -> QueueState:
 
 
 def _read(known: Sequence[Queue]) -> Backlog:
-    stats, past = selectors.stats(), series.recent_samples()
+    stats, past = counts.stats(), series.recent_samples()
     groups = fleet.groups(stats.held)
     live = [group for group in groups if group.live]
     rates = counting.rates([queue.name for queue in known], RATE_MINUTES)

@@ -34,7 +34,7 @@ class Host:
 
 
 def groups(held: Mapping[str, int]) -> list[Group]:
-    """Return the workers that have not ended, in groups; `held`: see `selectors.Stats`."""
+    """Return the workers that have not ended, in groups; `held`: see `counts.Stats`."""
     return [
         Group(
             host=found["_id"]["host"],

@@ -3,7 +3,6 @@
 import base64
 import binascii
 import re
-import time
 from collections import Counter
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -17,13 +16,13 @@ from django.conf import settings
 from django.contrib.auth.models import User
 from django.db.models import Model, Q, QuerySet
 
-from jobs import counting, mongodb, registry, repository, search, secrets
+from jobs import counting, counts, mongodb, registry, repository, search, secrets
 from jobs.clients import Document, collection
 from jobs.errors import FieldError, InvalidRequest, NotFound
 from jobs.models import ApiToken, AuditEntry, Job, Operation, Queue, SavedView, Worker
 from jobs.mongodb import repeated
 from jobs.operations import PREVIEWED
-from jobs.registry import NAME, PRIORITIES, Lane
+from jobs.registry import NAME, PRIORITIES
 from jobs.search import SLACK, between, id_near
 from jobs.states import State
 from jobs.tallies import OUTCOMES, minute_of
@@ -38,7 +37,6 @@ PART_BYTES = 4 * 1024 * 1024  # of whole jobs in memory at once: one may have 15
 WORKERS = 10_000  # more are not shown, of those that ended and of the others
 TOKENS = 200  # of those in use, and of those that ended
 HELD_ROWS = 20  # of the jobs that a worker holds; more are counted, and not listed
-SNAPSHOT_SECONDS = 1.0  # viewers within that time share one set of counts
 LARGE = ("payload", "result", "attempts")  # a list leaves them in MongoDB until they are asked for
 LAST_ATTEMPT: Document = {"attempts": {"$slice": ["$attempts", -1]}}
 _UNTRACED = {"$mergeObjects": ["$$attempt", {"traceback": ""}]}
@@ -118,7 +116,7 @@ def jobs(
     size = min(size, MAX_PAGE_SIZE)
     after = {("$gt" if order == "oldest" else "$lt"): _read_cursor(cursor)} if cursor else None
     every = _conditions(chosen, queues, after, reveal=reveal)
-    found = search.find(every, stats().by_status, ORDERS[order], size + 1)
+    found = search.find(every, counts.stats().by_status, ORDERS[order], size + 1)
     shown = _listed({"_id": {"$in": found.ids[:size]}}, ORDERS[order], size, fields)
     for job in shown if "payload" in fields else ():
         _mask(job)
@@ -139,7 +137,7 @@ def every_job(chosen: JobFilter, most: int, *, reveal: bool = False) -> Iterator
     while left > 0:
         size = min(left, MAX_PAGE_SIZE)
         every = _conditions(chosen, None, behind, reveal=reveal)
-        found = search.find(every, stats().by_status, NEWEST_FIRST, size)
+        found = search.find(every, counts.stats().by_status, NEWEST_FIRST, size)
         for part in _parts(found.ids):
             for job in _listed({"_id": {"$in": part}}, NEWEST_FIRST, len(part), WHOLE):
                 _mask(job)
@@ -169,7 +167,7 @@ def _parts(ids: Sequence[ObjectId]) -> Iterator[list[ObjectId]]:
 
 def count(chosen: JobFilter, *, reveal: bool = False) -> dict[str, search.Count]:
     """Count the jobs that match by state, as far as that is cheap. Raises as `jobs`."""
-    return search.count(_conditions(chosen, reveal=reveal), stats().by_status)
+    return search.count(_conditions(chosen, reveal=reveal), counts.stats().by_status)
 
 
 def _listed(
@@ -221,7 +219,7 @@ def newer_cursor(chosen: JobFilter, page: Page, *, reveal: bool = False) -> str 
     if not page.jobs:
         return ""
     newer = _conditions(chosen, None, {"$gt": page.jobs[0].id}, reveal=reveal)
-    found = search.find(newer, stats().by_status, OLDEST_FIRST, PAGE_SIZE + 1)
+    found = search.find(newer, counts.stats().by_status, OLDEST_FIRST, PAGE_SIZE + 1)
     if len(found.ids) > PAGE_SIZE:
         return _cursor(found.ids[PAGE_SIZE])
     if found.edge:
@@ -383,88 +381,6 @@ def jobs_with_tag(tag: str) -> QuerySet[Job]:
     return _jobs().filter(tags__contains=[tag])
 
 
-# --- counts -----------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True)
-class LaneDepth:
-    """How many jobs wait in a lane, and since when the oldest of them does."""
-
-    lane: Lane
-    depth: int
-    oldest: datetime | None
-    paused: bool
-    oldest_id: ObjectId | None
-
-
-@dataclass(frozen=True)
-class Stats:
-    """The queue's state at one moment, by MongoDB's clock."""
-
-    at: datetime
-    total: int
-    by_status: dict[str, int]
-    by_queue: dict[str, dict[str, int]]  # of queues that have ever had a job, by state
-    lanes: list[LaneDepth]
-    held: Mapping[str, int]  # how many jobs each worker holds, by its id
-
-
-class _Snapshot:
-    """The last answer, shared by all who ask within `SNAPSHOT_SECONDS` in this process."""
-
-    def __init__(self) -> None:
-        self.until = float("-inf")
-        self.stats: Stats | None = None
-
-
-_snapshot = _Snapshot()
-
-
-def stats() -> Stats:
-    """Return the counts of jobs by state and by lane, at most a second old, if MongoDB is quick.
-
-    They cost the same however many jobs there are: see `jobs.tallies`.
-    """
-    if _snapshot.stats is None or time.monotonic() > _snapshot.until:
-        started = time.monotonic()
-        _snapshot.stats = _count()
-        # A busy MongoDB takes longer to answer: never ask it for more than a fifth of the time.
-        took = time.monotonic() - started
-        _snapshot.until = time.monotonic() + max(SNAPSHOT_SECONDS, 4 * took)
-    return _snapshot.stats
-
-
-def forget_stats() -> None:
-    """Have the next `stats` count anew: a person who just acted wants to see it."""
-    _snapshot.until = float("-inf")
-
-
-def _count() -> Stats:
-    totals = counting.totals()
-    by_status = {state.value: totals.by_status[state] for state in State}
-    lanes = _lane_depths(totals.pending)
-    total = sum(by_status.values())
-    return Stats(mongodb.now(), total, by_status, totals.by_queue, lanes, totals.held)
-
-
-def _lane_depths(pending: Mapping[Lane, int]) -> list[LaneDepth]:
-    """Every lane of every known queue, in the order in which each queue is served."""
-    paused = repository.queues()
-    names = sorted({*paused, *(lane.queue for lane in pending)})
-    oldest = repository.oldest(list(pending))
-    return [
-        LaneDepth(
-            lane,
-            pending.get(lane, 0),
-            oldest[lane][1] if lane in oldest else None,
-            paused.get(lane.queue, False),
-            oldest[lane][0] if lane in oldest else None,
-        )
-        for queue in names
-        for lane in (Lane(queue, priority) for priority in PRIORITIES)
-    ]
-
-
 # --- what happened in each minute -------------------------------------------------------------
 
 
@@ -487,9 +403,9 @@ def minutes(count: int = 60, *, queue: str = "", type: str = "") -> list[Minute]
     last = minute_of(mongodb.now())
     since = last - timedelta(minutes=count - 1)
     found = {at: Counter[str]() for at in (since + timedelta(minutes=n) for n in range(count))}
-    for at, counts in counting.minutes(since, queue=queue, type=type):
+    for at, happened in counting.minutes(since, queue=queue, type=type):
         if at in found:
-            found[at].update(counts)
+            found[at].update(happened)
     return [as_minute(at, counts) for at, counts in found.items()]
 
 
@@ -564,7 +480,7 @@ def workers(*, ended: bool = True) -> list[WorkerView]:
     found = _workers({"ended_at": None})
     if ended:  # asked for by itself: however many there are, none that lives is left out for it
         found += _workers({"ended_at": {"$ne": None}})
-    now, held = mongodb.now(), stats().held
+    now, held = mongodb.now(), counts.stats().held
     # By its id: one may have ended between the two questions.
     views = {worker.id: _worker_view(worker, now, held) for worker in found}
     return sorted(views.values(), key=lambda view: (view.state != "live", view.worker.id))
@@ -579,7 +495,7 @@ def worker(id: str) -> WorkerView:
     found = _read(Worker, {"_id": read_id(id, "A worker")}, {"_id": OLDEST_FIRST}, 1)
     if not found:
         raise NotFound(f"There is no worker {id}. They are forgotten a day after their end.")
-    return _worker_view(found[0], mongodb.now(), stats().held)
+    return _worker_view(found[0], mongodb.now(), counts.stats().held)
 
 
 def _worker_view(worker: Worker, now: datetime, held: Mapping[str, int]) -> WorkerView:

@@ -19,7 +19,7 @@ import structlog
 from django.conf import settings
 from django.utils.safestring import SafeString
 
-from jobs import outages, people, secrets, selectors
+from jobs import counts, outages, people, secrets
 from jobs.clients import redis
 from jobs.memory import Memory
 
@@ -134,7 +134,7 @@ def find(key: str, session: str = "") -> Found:
     generation = generation or ""
     if generation != _generation.seen:
         _generation.seen = generation
-        selectors.forget_stats()
+        counts.forget()
     if rev is None:
         return Found(_found_here(key).rev, False, False, generation)
     outdated = built_at != generation
@@ -215,7 +215,7 @@ def _read(found: dict[str, str]) -> Part | None:
 
 def forget() -> None:
     """Have every part built anew: a person who just acted wants to see it."""
-    selectors.forget_stats()
+    counts.forget()
     _generation.own += 1
     try:
         with outages.redis.asked():

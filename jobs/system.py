@@ -11,7 +11,7 @@ from django.conf import settings
 from pymongo.errors import OperationFailure
 from redis.exceptions import RedisError
 
-from jobs import mongodb, outages, repository, selectors, versions
+from jobs import counts, mongodb, outages, repository, selectors, versions
 from jobs.clients import collection, mongo, redis
 from jobs.errors import StoreDown
 
@@ -184,7 +184,7 @@ def _milliseconds(ask: Callable[[], Any]) -> float:
 
 
 def _drift() -> Drift:
-    counted = selectors.stats().total
+    counted = counts.stats().total
     with mongodb.within(PING_SECONDS):
         stored = collection("jobs").estimated_document_count()
     last = repository.last_examination() or {"at": None, "examined": 0, "wrong": {}}

@@ -10,7 +10,7 @@ from datetime import datetime, timedelta
 
 from redis.exceptions import RedisError
 
-from jobs import lanes, mongodb, repository, selectors
+from jobs import counts, lanes, mongodb, repository, selectors
 from jobs.models import Job
 from jobs.registry import Lane
 from jobs.states import WAITING, State
@@ -169,7 +169,7 @@ def _paused(queue: str) -> str:
 
 def _ahead(job: Job, lane: Lane, servers: Sequence[Server]) -> list[Ahead]:
     """Return what is taken before the job by those of its workers who come to it soonest."""
-    stats = selectors.stats()
+    stats = counts.stats()
     waiting = {each.lane: each.depth for each in stats.lanes if each.depth and not each.paused}
     orders = {tuple(server.queues) for server in _taking(servers, lane.queue)}
     before = min((_before(lane, order, waiting) for order in orders), key=_total, default=[])

@@ -22,7 +22,7 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
-from jobs import clients, selectors, versions
+from jobs import clients, counts, selectors, versions
 from jobs.models import Job
 from jobs.roles import Right
 
@@ -93,7 +93,7 @@ class QueueCollector(Collector):
 
     def collect(self) -> Iterator[Metric]:
         """Yield each family. Raises `StoreDown`."""
-        stats = selectors.stats()
+        stats = counts.stats()
         yield _gauge("jobs", "Jobs in each state.", ["state"], stats.by_status.items())
         lanes = [(each.lane.queue, each.lane.priority, each) for each in stats.lanes]
         yield _gauge(

@@ -27,7 +27,17 @@ from pymongo import MongoClient
 from pymongo.database import Database
 from pymongo.write_concern import WriteConcern
 
-from jobs import audit, clients, counting, lanes, limits, outages, selectors, series, services
+from jobs import (
+    audit,
+    clients,
+    counting,
+    counts,
+    lanes,
+    limits,
+    outages,
+    series,
+    services,
+)
 from taskqueue import embedded
 
 _running = ExitStack()
@@ -141,7 +151,7 @@ def stores(database: str, one_connection: Database[Any]) -> Iterator[str]:
     counting.abort_abandoned(0.0)  # of what the last test killed
     _empty(one_connection)
     services._know_queue.cache_clear()
-    selectors.forget_stats()
+    counts.forget()
     series.forget()
     outages.forget()
     audit.refusals.forget()

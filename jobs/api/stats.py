@@ -3,7 +3,7 @@
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from jobs import selectors
+from jobs import counts, selectors
 from jobs.api.base import VIEW, Endpoint
 from jobs.api.openapi import documented, parameters
 from jobs.errors import FieldError, OutOfScope
@@ -17,7 +17,7 @@ class Stats(Endpoint):
 
     @documented("stats", "Count jobs by state and by lane", StatsShape)
     def get(self, request: Request) -> Response:
-        return Response(StatsShape.of(selectors.stats()).answer())
+        return Response(StatsShape.of(counts.stats()).answer())
 
 
 class Minutes(Endpoint):

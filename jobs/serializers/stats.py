@@ -4,7 +4,8 @@ from collections import Counter
 from collections.abc import Mapping
 from datetime import datetime
 
-from jobs.selectors import Minute, Stats
+from jobs.counts import Stats
+from jobs.selectors import Minute
 from jobs.serializers.base import Shape
 from jobs.tallies import quantile
 

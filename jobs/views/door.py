@@ -21,10 +21,10 @@ from django_htmx.http import (
 )
 from django_htmx.middleware import HtmxDetails
 
-from jobs import limits, outages, people, problems, roles, selectors, snapshot
+from jobs import counts, limits, outages, people, problems, roles, snapshot
+from jobs.counts import Stats
 from jobs.errors import IllegalMove, InvalidRequest, NotFound, RateLimited
 from jobs.origin import page_of
-from jobs.selectors import Stats
 from jobs.snapshot import Part
 
 READ = ("GET", "HEAD")
@@ -191,7 +191,7 @@ def live(
     The part is shared with all who have the same rights: it is rendered without the request's
     context processors, so that it knows no user, no CSRF token and no message.
     """
-    stats = selectors.stats()
+    stats = counts.stats()
     shown = {**_frame(request, name, stats), **context}
     html = render_to_string(f"live/{name}.html", shown | {"request": request})
     dead = stats.by_status["dead"]
@@ -208,7 +208,7 @@ def live(
 def _known_stats() -> Stats | None:
     try:
         with outages.mongodb.asked():
-            return selectors.stats()
+            return counts.stats()
     except outages.ERRORS:
         return None
 

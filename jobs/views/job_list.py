@@ -8,7 +8,7 @@ from urllib.parse import urlencode
 from django.http import HttpResponse
 from django.shortcuts import render, resolve_url
 
-from jobs import query, roles, search, selectors, services, suggestions
+from jobs import counts, query, roles, search, selectors, services, suggestions
 from jobs.errors import FieldError, InvalidRequest
 from jobs.query import Term
 from jobs.selectors import JobFilter
@@ -126,12 +126,12 @@ class Tab:
 
 def _tabs(request: Request, terms: list[Term], status: str, *, counted: bool) -> list[Tab]:
     others = query.without(terms, "state")
-    counts = _counts(request, others) if counted else {}
+    found = _counts(request, others) if counted else {}
     return [
         Tab(
             state,
             address(query.printed([*([Term("state", state)] if state else []), *others])),
-            counts.get(state),
+            found.get(state),
             state == status,
         )
         for state in ("", *(each.value for each in State))
@@ -142,13 +142,13 @@ def _counts(request: Request, others: list[Term]) -> dict[str, search.Count]:
     """Count by state what the other terms leave: from the totals if there are none."""
     if others:
         reveal = roles.may(request.user, "view_payload")
-        counts = selectors.count(JobFilter(query=query.printed(others)), reveal=reveal)
+        found = selectors.count(JobFilter(query=query.printed(others)), reveal=reveal)
     else:
-        totals = selectors.stats().by_status
-        counts = {state: search.Count(jobs) for state, jobs in totals.items()}
-    every = counts.values()
+        totals = counts.stats().by_status
+        found = {state: search.Count(jobs) for state, jobs in totals.items()}
+    every = found.values()
     total = search.Count(sum(each.jobs for each in every), any(each.more for each in every))
-    return {"": total, **counts}
+    return {"": total, **found}
 
 
 def address(text: str) -> str:

@@ -8,7 +8,7 @@ from django.core.exceptions import PermissionDenied
 from django.http import HttpResponse
 from django.shortcuts import redirect, render
 
-from jobs import limits, registry, roles, secrets, selectors, services, snippets
+from jobs import counts, limits, registry, roles, secrets, selectors, services, snippets
 from jobs.errors import FieldError, IdempotencyConflict, IllegalMove, InvalidRequest
 from jobs.forms import Filling, JobForm
 from jobs.models import Job
@@ -32,7 +32,7 @@ def job_new(request: Request) -> HttpResponse:
     id = _submitted(request, draft) if draft.is_sent else None
     if id:
         messages.success(request, f"Job {id} is accepted.")
-        selectors.forget_stats()
+        counts.forget()
         return redirect("job", id=id)
     return _shown(request, "job_new", draft, original)
 
@@ -51,7 +51,7 @@ def job_edit(request: Request, id: str) -> HttpResponse:
         new = None
     if new:
         messages.success(request, f"Job {new} is accepted in place of {id}.")
-        selectors.forget_stats()
+        counts.forget()
         return redirect("job", id=new)
     return _shown(request, "job_edit", draft, original)
 

@@ -7,8 +7,9 @@ from django.http import HttpResponse
 
 from jobs import backlog, charts, selectors, series
 from jobs.backlog import Backlog, LaneState, QueueState
+from jobs.counts import Stats
 from jobs.models import Job
-from jobs.selectors import ROW, JobFilter, Stats
+from jobs.selectors import ROW, JobFilter
 from jobs.series import Sample
 from jobs.states import State
 from jobs.views import graphs

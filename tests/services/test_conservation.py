@@ -7,7 +7,16 @@ from datetime import timedelta
 import pytest
 from bson import ObjectId
 
-from jobs import clients, conservation, counting, lanes, mongodb, repository, selectors, services
+from jobs import (
+    clients,
+    conservation,
+    counting,
+    counts,
+    lanes,
+    mongodb,
+    repository,
+    services,
+)
 from jobs.claims import Hint
 from jobs.clients import collection
 from jobs.registry import Lane
@@ -456,5 +465,5 @@ def test_jobs_that_no_rule_knows_are_no_reason_to_fail(world):
 
 
 def shown():
-    selectors.forget_stats()
-    return selectors.stats().by_status
+    counts.forget()
+    return counts.stats().by_status

@@ -12,7 +12,7 @@ import pytest
 from bson import ObjectId
 from django.db import connections
 
-from jobs import repository, selectors, services
+from jobs import counts, repository, services
 from jobs.claims import ClaimedJob
 from jobs.clients import Document, collection
 from jobs.errors import IllegalMove
@@ -110,10 +110,10 @@ def stored() -> list[Document]:
 
 
 def check_counts() -> None:
-    selectors.forget_stats()
+    counts.forget()
     counted = Counter(job["status"] for job in stored())
-    assert selectors.stats().by_status == {state: counted[state] for state in State}
-    assert selectors.stats().total == counted.total()
+    assert counts.stats().by_status == {state: counted[state] for state in State}
+    assert counts.stats().total == counted.total()
 
 
 def check_audit(seen: list[Seen]) -> None:

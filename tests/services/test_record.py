@@ -6,7 +6,7 @@ from bson import ObjectId
 from pymongo.collection import Collection
 from pymongo.errors import AutoReconnect
 
-from jobs import counting, selectors, services
+from jobs import counting, counts, selectors, services
 from jobs.clients import collection
 from jobs.errors import Unstorable
 from jobs.requests import Request
@@ -205,7 +205,7 @@ def test_ends_are_counted_amid_a_backlog_of_them(claim, monkeypatch):
     recorder.start()
     recorder.close()
     assert left == [0] * 5
-    assert selectors.stats().by_status["completed"] == 10
+    assert counts.stats().by_status["completed"] == 10
 
 
 def test_the_totals_see_ends_that_are_not_counted_yet(claim):
@@ -215,10 +215,10 @@ def test_the_totals_see_ends_that_are_not_counted_yet(claim):
     uncounted = []
     ends = [finished(good), failed(bad), services.crash(again, error="boom"), finished(new)]
     services.record(WORKER, ends, uncounted)
-    seen = selectors.stats().by_status
+    seen = counts.stats().by_status
     services.count_ends(uncounted)
-    selectors.forget_stats()
-    assert seen == selectors.stats().by_status
+    counts.forget()
+    assert seen == counts.stats().by_status
     assert (seen["completed"], seen["retrying"], seen["pending"]) == (2, 1, 1)
 
 

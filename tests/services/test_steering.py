@@ -5,7 +5,7 @@ from datetime import timedelta
 import pytest
 from bson import ObjectId
 
-from jobs import mongodb, repository, selectors, services
+from jobs import counts, mongodb, repository, selectors, services
 from jobs.clients import collection
 from jobs.errors import IllegalMove, InvalidRequest, NotFound, StoreDown
 from jobs.states import State
@@ -136,8 +136,8 @@ def test_a_pause_says_why_and_ends_by_itself_by_the_clock_of_mongodb():
         None,
     ) * 4
     assert selectors.queue("default").paused_at is None
-    selectors.forget_stats()
-    assert not any(lane.paused for lane in selectors.stats().lanes)
+    counts.forget()
+    assert not any(lane.paused for lane in counts.stats().lanes)
 
 
 def test_pausing_again_changes_who_why_and_until_when_but_not_since_when():

@@ -17,7 +17,7 @@ from pymongo.collection import Collection
 from pymongo.database import Database
 from pymongo.errors import AutoReconnect
 
-from jobs import clients, counting, mongodb, repository, selectors, services
+from jobs import clients, counting, counts, mongodb, repository, selectors, services
 from jobs.clients import collection, mongo
 from jobs.registry import Lane
 from jobs.requests import Request
@@ -663,8 +663,8 @@ def test_counts_cost_the_same_however_many_jobs_there_are(claim):
         finish(*map(completed, repository.claim(ids[: count // 2], WORKER)))
 
     def ask():
-        selectors.forget_stats()
-        selectors.stats()
+        counts.forget()
+        counts.stats()
         selectors.minutes(60)
 
     fill(20)

@@ -9,7 +9,7 @@ from bson import ObjectId
 from pymongo.errors import AutoReconnect
 from pytest_django.fixtures import Settings
 
-from jobs import backlog, counting, mongodb, samples, selectors, series, services
+from jobs import backlog, counting, counts, mongodb, samples, series, services
 from jobs.backlog import Drain
 from jobs.clients import Document, collection
 from jobs.errors import NotFound, StoreDown
@@ -22,7 +22,7 @@ NOON = datetime(2026, 11, 25, 12, 0, tzinfo=UTC)
 
 
 def submit(**chosen: Any) -> str:
-    selectors.forget_stats()
+    counts.forget()
     return services.enqueue("send_email", MAIL, **chosen)
 
 
@@ -67,7 +67,7 @@ def test_a_lane_is_late_when_its_oldest_has_waited_longer_than_its_target(
         submit(queue="mail", priority=priority)
     submit()
     date_back(30, queue="mail")
-    lanes = {lane.lane: lane for lane in backlog.lanes(selectors.stats())}
+    lanes = {lane.lane: lane for lane in backlog.lanes(counts.stats())}
     assert {lane: found.target for lane, found in lanes.items()} == {
         Lane("default", "high"): 60.0,
         Lane("default", "medium"): 60.0,
@@ -84,8 +84,8 @@ def test_a_paused_queue_is_not_late() -> None:
     submit()
     date_back(300)
     services.pause("default", actor="ada")
-    selectors.forget_stats()
-    assert not any(lane.late for lane in backlog.lanes(selectors.stats()))
+    counts.forget()
+    assert not any(lane.late for lane in backlog.lanes(counts.stats()))
 
 
 def test_the_oldest_of_every_lane_is_read_in_one_question() -> None:
@@ -96,7 +96,7 @@ def test_the_oldest_of_every_lane_is_read_in_one_question() -> None:
     }
     for lane in ids:
         submit(queue=lane.queue, priority=lane.priority)
-    found = {lane.lane: str(lane.oldest_id) for lane in selectors.stats().lanes if lane.oldest}
+    found = {lane.lane: str(lane.oldest_id) for lane in counts.stats().lanes if lane.oldest}
     assert found == ids
 
 
@@ -136,7 +136,7 @@ def test_a_queue_has_its_states_its_rates_and_the_workers_that_serve_it(
         happened(ago, "mail")
     worker(["mail", "default"], host="a")
     worker(["default"], host="b")
-    selectors.forget_stats()
+    counts.forget()
     found = backlog.queue("mail")
     assert (found.by_status["pending"], found.by_status["dead"]) == (1, 1)
     assert (found.accepted, found.ended) == (4.0, 0.4)
@@ -147,7 +147,7 @@ def test_a_queue_has_its_states_its_rates_and_the_workers_that_serve_it(
 def test_jobs_without_a_worker_for_their_queue_are_said_to_be() -> None:
     submit(queue="mail")
     worker(["default"])
-    selectors.forget_stats()
+    counts.forget()
     unserved = [each.queue.name for each in backlog.read().queues if each.unserved]
     assert unserved == ["mail"]
 
@@ -157,7 +157,7 @@ def test_of_a_host_only_the_workers_that_serve_the_queue_count() -> None:
     worker(["mail"], slots=1)
     for _ in range(3):
         running(worker(["default"], slots=1), 2)
-    selectors.forget_stats()
+    counts.forget()
     (host,) = backlog.queue("mail").hosts
     assert (host.name, host.live, host.slots, host.busy) == ("a", 1, 1, 0)
     (host,) = backlog.queue("default").hosts
@@ -169,7 +169,7 @@ def test_of_a_host_only_the_workers_that_serve_the_queue_count() -> None:
 def test_a_lost_worker_serves_nothing() -> None:
     submit(queue="mail")
     lose(worker(["mail"]))
-    selectors.forget_stats()
+    counts.forget()
     found = backlog.queue("mail")
     assert (found.hosts, found.live, found.unserved) == ([], 0, True)
 
@@ -178,7 +178,7 @@ def test_a_quiet_worker_is_live_and_serves_nothing_until_it_resumes() -> None:
     submit(queue="mail")
     one, other = worker(["mail"]), worker(["mail"], host="b")
     services.heartbeat([one], [{"quiet": True}])
-    selectors.forget_stats()
+    counts.forget()
     found = backlog.queue("mail")
     assert (found.live, found.quiet, found.unserved) == (2, 1, False)
     assert [(host.name, host.live, host.quiet) for host in found.hosts] == [
@@ -197,7 +197,7 @@ def test_a_quiet_worker_that_is_lost_is_only_lost() -> None:
     services.heartbeat([lost := worker(["mail"])], [{"quiet": True}])
     worker(["mail"])
     lose(lost)
-    selectors.forget_stats()
+    counts.forget()
     (host,) = backlog.read().hosts
     assert (host.live, host.quiet, host.lost) == (1, 0, 1)
     assert not backlog.queue("mail").unserved
@@ -214,7 +214,7 @@ def test_hosts_say_who_lives_and_how_many_slots_are_busy() -> None:
     worker(["default"], host="b", slots=4)
     lose(lost)
     running(first, 3)  # one of them waits for a slot of its own worker
-    selectors.forget_stats()
+    counts.forget()
     a, b = backlog.read().hosts
     assert (a.name, a.live, a.lost, a.slots, a.busy) == ("a", 2, 1, 4, 2)
     assert (b.name, b.live, b.slots, b.busy) == ("b", 1, 4, 0)
@@ -266,10 +266,10 @@ def test_what_failed_most_is_counted_by_type_and_exception_whatever_became_of_it
 
 def test_an_end_counts_its_error_when_it_is_recorded() -> None:
     dead()
-    counts: dict[str, int] = {}
+    happened: dict[str, int] = {}
     for _, found in counting.minutes(mongodb.now() - timedelta(minutes=2), queue="", type=""):
-        counts |= {name: n for name, n in found.items() if name.startswith("errors.")}
-    assert counts == {"errors.send_email:ValueError": 1}
+        happened |= {name: n for name, n in found.items() if name.startswith("errors.")}
+    assert happened == {"errors.send_email:ValueError": 1}
 
 
 # --- samples ----------------------------------------------------------------------------------

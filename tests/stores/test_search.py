@@ -10,7 +10,7 @@ from cryptography.fernet import Fernet
 from pydantic import SecretStr
 from pytest_django.fixtures import Settings
 
-from jobs import registry, search, secrets, selectors, services
+from jobs import counts, registry, search, secrets, selectors, services
 from jobs.clients import collection
 from jobs.errors import InvalidRequest
 from jobs.selectors import JobFilter
@@ -46,7 +46,7 @@ def fail(id: str, error: str, status: str = "dead") -> None:
 
 
 def found(query: str, **how: object) -> set[str]:
-    selectors.forget_stats()
+    counts.forget()
     return {str(job.id) for job in selectors.jobs(JobFilter(query=query), **how).jobs}
 
 
@@ -244,7 +244,7 @@ class Moving:
 
 def walked(query: str, order: selectors.Order) -> list[str]:
     """Return what all pages of a search show, one after the other."""
-    selectors.forget_stats()
+    counts.forget()
     ids, cursor = [], ""
     while True:
         page = selectors.jobs(JobFilter(query=query), cursor=cursor, order=order)
@@ -307,9 +307,9 @@ def test_counts_are_by_state_and_say_when_they_are_not_all(
     for _ in range(3):
         mail()
     services.recount()
-    selectors.forget_stats()
-    counts = selectors.count(JobFilter(query=f"type:{MAIL}"))
-    assert (counts["pending"], counts["dead"]) == (search.Count(3), search.Count(1))
+    counts.forget()
+    found = selectors.count(JobFilter(query=f"type:{MAIL}"))
+    assert (found["pending"], found["dead"]) == (search.Count(3), search.Count(1))
     monkeypatch.setattr(search, "COUNTED", 2)
     assert selectors.count(JobFilter(query=f"type:{MAIL} args.copies:1"))["dead"] == search.Count(1)
     assert selectors.count(JobFilter(query="args.copies:1"))["pending"] == search.Count(

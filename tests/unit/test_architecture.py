@@ -15,11 +15,11 @@ FLOOR = {"states", "backoff", "errors", "registry", "context"} | {
     *("charts", "fingerprint", "query", "timeline", "tracebacks", "tree"),
 }
 STORES = {"clients", "mongodb", "claims", "counting", "repository", "sweeps", "lanes"} | {
-    *("operations", "samples")
+    *("operations", "samples", "encoding")
 }
 RULES = {"services", "selectors", "requests", "idempotency", "conservation", "audit"} | {
     *("backlog", "fleet", "series", "why", "supervisors", "snippets", "links"),
-    *("search", "letters", "suggestions"),
+    *("search", "letters", "suggestions", "counts"),
     *("snapshot", "people", "sessions", "system", "accounts", "logins"),
 }
 DOORS = {"api", "views", "forms", "serializers", "admin"}

@@ -7,7 +7,7 @@ import jsonschema
 import pytest
 from bson import ObjectId
 
-from jobs import mongodb, selectors, services
+from jobs import counts, mongodb, services
 from tests.web.actors import MAIL, api, dead, fields, problem, submitted
 
 pytestmark = pytest.mark.usefixtures("stores")
@@ -17,7 +17,7 @@ def test_stats_count_by_state_and_by_lane() -> None:
     dead()
     submitted()
     submitted(queue="mail", priority="low")
-    selectors.forget_stats()
+    counts.forget()
     stats = api("viewer").get("stats/").json()
     assert stats["total"] == 3
     assert (stats["by_status"]["pending"], stats["by_status"]["dead"]) == (2, 1)
@@ -61,7 +61,7 @@ def test_a_queue_is_paused_by_a_person_and_resumed() -> None:
 def test_a_queue_says_how_far_behind_it_is() -> None:
     submitted(queue="mail", priority="low")
     dead(queue="mail")
-    selectors.forget_stats()
+    counts.forget()
     found = api("viewer").get("queues/mail/backlog/").json()
     assert (found["queue"], found["workers"], found["drain_seconds"]) == ("mail", 0, None)
     assert {name: jobs for name, jobs in found["by_status"].items() if jobs} == {

@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 import pytest
 from playwright.sync_api import Browser, ConsoleMessage, Page, Request, Route, expect
 
-from jobs import outages, selectors, services, snapshot
+from jobs import counts, outages, selectors, services, snapshot
 from jobs.models import Job
 from jobs.outages import Outage
 from tests.web.conftest import Line, logged_in
@@ -57,7 +57,7 @@ def test_a_job_is_submitted_and_appears_without_a_reload(
 
 def test_a_dead_letter_is_requeued_in_place(page: Page, line: Line) -> None:
     id, other = line.dead("no route"), line.dead()
-    selectors.forget_stats()
+    counts.forget()
     page.goto("/dead/")
     expect(page.locator("#nav-dead")).to_contain_text("2")
     page.locator(f"#dead-{id}").get_by_role("button", name="Requeue").click()

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 import pytest
 from playwright.sync_api import Browser, Page, expect
 
-from jobs import selectors, services, snapshot
+from jobs import counts, selectors, services, snapshot
 from tests.web.conftest import Line, logged_in
 
 pytestmark = pytest.mark.browser
@@ -58,7 +58,7 @@ def test_a_failed_job_is_found_read_and_its_group_requeued_and_a_queue_paused(
     page: Page, line: Line
 ) -> None:
     ids = [line.dead("no route to host") for _ in range(2)]
-    selectors.forget_stats()
+    counts.forget()
     keys(page, "g", "d")
     expect(page).to_have_url(re.compile("/dead/$"))
     keys(page, "j", "Enter")

@@ -9,7 +9,7 @@ import pytest
 from django.contrib.auth.models import User
 from django.test import Client
 
-from jobs import selectors, services
+from jobs import counts, selectors, services
 from jobs.errors import InvalidRequest
 from jobs.models import AuditEntry, SavedView
 from tests.web.conftest import NAME, Line
@@ -32,7 +32,7 @@ def test_tabs_count_what_the_other_terms_leave(operator: Client, line: Line) -> 
     for _ in range(2):
         line.pending(tags=["blue"])
     services.recount()
-    selectors.forget_stats()
+    counts.forget()
     tabs = operator.get("/jobs/", {"q": "tag:blue state:dead"}).context["tabs"]
     shown = {tab.state: tab.count.jobs for tab in tabs}
     assert (shown["pending"], shown["dead"], shown[""]) == (2, 0, 2)

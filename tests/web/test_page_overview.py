@@ -7,14 +7,14 @@ from bson import ObjectId
 from django.test import Client
 from pytest_django.fixtures import Settings
 
-from jobs import mongodb, selectors, services
+from jobs import counts, mongodb, services
 from jobs.clients import collection
 from jobs.tallies import Changes
 from tests.web.conftest import Line
 
 
 def _text(client: Client, path: str = "/") -> str:
-    selectors.forget_stats()
+    counts.forget()
     page = client.get(path).content.decode()
     return re.sub(r"\s+", " ", re.sub(r"<[^>]+>", " ", page))
 
@@ -128,7 +128,7 @@ def test_a_card_says_how_its_number_came_to_be(operator: Client, line: Line) -> 
     ages = {"report": {"seconds": 0.0, "failing": False}}
     services.report_steward(ObjectId(), ages, sample=sample, host="a", pid=1, leading=True)
     line.dead()
-    selectors.forget_stats()
+    counts.forget()
     card = operator.get("/").content.decode().partition('id="card-dead"')[2].partition("</li>")[0]
     assert '<path class="line" d="M0.0 0.0L60.0 16.0"/>' in card
     assert "−2" in card  # noqa: RUF001 - as it is shown
@@ -165,7 +165,7 @@ def test_every_number_leads_to_its_jobs(operator: Client, line: Line) -> None:
     line.running()
     line.pending()
     line.pending(delay=60)
-    selectors.forget_stats()
+    counts.forget()
     page = operator.get("/").content.decode()
     cards = dict(re.findall(r'href="/jobs/(?:\?status=(\w+))?">.*?figure">([\d,]+)<', page, re.S))
     assert cards == {
@@ -186,7 +186,7 @@ def test_lanes_show_depth_and_age(operator: Client, line: Line) -> None:
     for _ in range(3):
         line.pending(priority="high")
     line.pending(priority="low")
-    selectors.forget_stats()
+    counts.forget()
     page = operator.get("/").content.decode()
     depths = re.findall(r'class="depth[^"]*">(\d+)<', page)
     assert depths == ["3", "0", "1"]

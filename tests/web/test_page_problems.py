@@ -10,7 +10,7 @@ from django.template.loader import render_to_string
 from django.test import Client
 from pymongo.errors import ServerSelectionTimeoutError
 
-from jobs import mongodb, selectors, services
+from jobs import counts, mongodb, services
 from jobs.clients import collection
 from jobs.errors import StoreDown
 from tests.web.conftest import FRAGMENT
@@ -23,7 +23,7 @@ def test_a_store_that_is_down(
     def refuse() -> None:
         raise error("no answer")
 
-    monkeypatch.setattr(selectors, "stats", refuse)
+    monkeypatch.setattr(counts, "stats", refuse)
     answer = operator.get("/")
     page = answer.content.decode()
     assert answer.status_code == 503
@@ -42,7 +42,7 @@ def test_a_question_that_takes_too_long_is_stopped_and_says_so(
     def slow() -> None:
         collection("jobs").find_one({"$where": "function() { while (true) {} }"}, max_time_ms=200)
 
-    monkeypatch.setattr(selectors, "stats", mongodb.repeated(slow))
+    monkeypatch.setattr(counts, "stats", mongodb.repeated(slow))
     answer = operator.get("/")
     assert answer.status_code == 503
     assert "The question took too long" in answer.content.decode()
@@ -77,7 +77,7 @@ def test_try_again_leads_to_the_page_and_never_to_what_only_takes_a_form(
     def refuse(*_: object, **__: object) -> None:
         raise StoreDown("no answer")
 
-    monkeypatch.setattr(selectors, "stats", refuse)
+    monkeypatch.setattr(counts, "stats", refuse)
     monkeypatch.setattr(services, "requeue", refuse)
     path = "/dead/?type=t&x=1" if method == "get" else f"/jobs/{ObjectId()}/requeue/"
     answer = getattr(operator, method)(path, HTTP_REFERER=referer)
@@ -99,7 +99,7 @@ def test_another_error_stays_an_error(operator: Client, monkeypatch: pytest.Monk
     def break_() -> None:
         raise ZeroDivisionError
 
-    monkeypatch.setattr(selectors, "stats", break_)
+    monkeypatch.setattr(counts, "stats", break_)
     operator.raise_request_exception = False
     answer = operator.get("/")
     assert answer.status_code == 500

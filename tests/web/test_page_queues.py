@@ -6,7 +6,7 @@ from datetime import timedelta
 from bson import ObjectId
 from django.test import Client
 
-from jobs import mongodb, selectors, services
+from jobs import counts, mongodb, selectors, services
 from jobs.clients import collection
 from tests.web.actors import api
 from tests.web.conftest import FRAGMENT, Line
@@ -32,7 +32,7 @@ def test_lanes_of_each_queue(operator: Client, line: Line) -> None:
 
 def test_a_queue_that_nobody_serves_says_what_to_start(operator: Client, line: Line) -> None:
     line.pending(queue="mail")
-    selectors.forget_stats()
+    counts.forget()
     page = text(operator.get("/queues/mail/").content.decode())
     assert "No live worker serves this queue, and 1 job waits." in page
     assert "runworkers --queues mail" in page
@@ -44,7 +44,7 @@ def test_a_queue_counts_the_workers_that_serve_it_and_not_all_of_their_host(
     line.running()
     serve("mail")
     line.pending(queue="mail")
-    selectors.forget_stats()
+    counts.forget()
     page = text(operator.get("/queues/mail/").content.decode())
     assert "host.example 1 live, 0 of 1 busy" in page
     assert "host.example 2 live, 1 of 2 busy" in text(operator.get("/").content.decode())
@@ -54,7 +54,7 @@ def test_a_queue_counts_the_workers_that_serve_it_and_not_all_of_their_host(
 def test_a_queue_whose_workers_are_quiet_is_not_served(operator: Client, line: Line) -> None:
     line.pending()
     services.heartbeat([line.worker], [{"quiet": True}])
-    selectors.forget_stats()
+    counts.forget()
     page = text(operator.get("/queues/default/").content.decode())
     assert "All workers that serve this queue are quiet, and 1 job waits. Resume them on" in page
     assert "host.example 1 live (1 quiet), 0 of 1 busy" in page
@@ -75,7 +75,7 @@ def test_a_queue_shows_its_states_and_leads_to_its_oldest_job(operator: Client, 
     line.pending()
     earlier = {"$set": {"enqueued_at": mongodb.now() - timedelta(minutes=4)}}
     collection("jobs").update_one({"_id": services.ObjectId(oldest)}, earlier)
-    selectors.forget_stats()
+    counts.forget()
     page = operator.get("/queues/default/").content.decode()
     cards = re.findall(
         r'href="/jobs/\?status=(\w+)&amp;queue=default">.*?figure">(\d+)<', page, re.S

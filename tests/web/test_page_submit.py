@@ -8,7 +8,7 @@ import pytest
 from django.test import Client
 from pydantic import Field
 
-from jobs import registry, selectors
+from jobs import counts, registry
 from jobs.forms import JobForm
 from jobs.models import Job
 from tests.web.conftest import FRAGMENT, HOSTILE
@@ -164,4 +164,4 @@ def test_no_job_runs_while_its_form_is_shown(operator: Client, probe: str) -> No
     # A template calls what can be called, and a job type can: both probes would raise.
     page = operator.get("/jobs/new/").content.decode()
     assert probe in page
-    assert selectors.stats().total == 0
+    assert counts.stats().total == 0

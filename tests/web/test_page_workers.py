@@ -5,7 +5,7 @@ from collections.abc import Callable
 from bson import ObjectId
 from django.test import Client
 
-from jobs import mongodb, selectors, services
+from jobs import counts, mongodb, selectors, services
 from jobs.clients import collection
 from tests.web.actors import api, problem
 from tests.web.conftest import FRAGMENT, NAME, Line, changes
@@ -33,7 +33,7 @@ def test_one_batch_of_many_jobs_hides_nothing_of_the_other_workers(
     hold(line.worker, 600)
     other = Line()
     id = other.running()
-    selectors.forget_stats()
+    counts.forget()
     page = operator.get("/workers/").content.decode()
     assert "Idle." not in page
     assert page.count("<dd>1 of 1</dd>") == 2
@@ -61,7 +61,7 @@ def test_the_jobs_that_are_shown_of_a_worker_are_those_it_has_held_for_longest(
 def test_only_a_worker_that_holds_nothing_is_idle(operator: Client, line: Line) -> None:
     assert "Idle." in operator.get("/workers/").content.decode()
     line.running()
-    selectors.forget_stats()
+    counts.forget()
     assert "Idle." not in operator.get("/workers/").content.decode()
 
 

@@ -15,7 +15,7 @@ from django.test import Client
 from prometheus_client.parser import text_string_to_metric_families
 from pymongo import MongoClient
 
-from jobs import clients, selectors, services
+from jobs import clients, counts, services
 from jobs.clients import collection
 from tests.web.actors import api, dead, problem, submitted
 
@@ -128,7 +128,7 @@ def test_the_metrics_are_the_numbers_of_the_queue() -> None:
     dead()
     submitted(queue="mail")
     services.pause("mail", actor="x")
-    selectors.forget_stats()
+    counts.forget()
     answer = api("viewer").client.get("/metrics", headers={"Accept": "text/plain;q=0.5,*/*;q=0.1"})
     assert answer["Content-Type"].startswith("text/plain; version=")
     found = numbers(answer.content.decode())
@@ -145,5 +145,5 @@ def test_the_metrics_are_the_numbers_of_the_queue() -> None:
 def test_metrics_without_mongodb_are_a_503(stores: str, request: pytest.FixtureRequest) -> None:
     caller = api("viewer")  # before the outage: who gets a role is written down
     request.getfixturevalue("no_mongodb")
-    selectors.forget_stats()
+    counts.forget()
     assert problem(caller.client.get("/metrics"), 503)["code"] == "store_down"

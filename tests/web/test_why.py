@@ -11,7 +11,7 @@ from django.core.management import CommandError, call_command
 from django.test import Client
 from redis import Redis
 
-from jobs import clients, lanes, mongodb, selectors, services
+from jobs import clients, counts, lanes, mongodb, services
 from jobs.clients import collection
 from jobs.registry import Lane
 from jobs.requests import Request
@@ -24,13 +24,13 @@ OTHER = {"supervisor": ObjectId(), "host": "b", "pid": 8, "concurrency": 1, "ver
 def why(id: str) -> dict[str, Any]:
     answer = api("viewer").get(f"jobs/{id}/why/")
     assert answer.status_code == 200
-    selectors.forget_stats()
+    counts.forget()
     found: dict[str, Any] = json.loads(answer.content)
     return found
 
 
 def codes(id: str) -> list[str]:
-    selectors.forget_stats()
+    counts.forget()
     return [block["code"] for block in why(id)["blocks"]]
 
 

@@ -18,7 +18,7 @@ from typing import Any
 from bson import ObjectId
 from django.conf import settings
 
-from jobs import clients, counting, lanes, selectors, services
+from jobs import clients, counting, counts, lanes, selectors, services
 from jobs.clients import Document, collection
 from tests.system.faults.ledger import Execution, Ledger, overlaps
 
@@ -165,8 +165,8 @@ def _unsettled() -> Iterable[str]:
 
 def _miscounted() -> list[str]:
     """Nothing moves any more, so whatever is off now would be off for good."""
-    selectors.forget_stats()
-    shown = selectors.stats().by_status
+    counts.forget()
+    shown = counts.stats().by_status
     pipeline = [{"$group": {"_id": "$status", "n": {"$sum": 1}}}]
     truth = {row["_id"]: row["n"] for row in collection("jobs").aggregate(pipeline)}
     wrong = [

@@ -22,7 +22,7 @@ from django.apps import apps
 from django.conf import settings
 from django.db import connection, connections
 
-from jobs import lanes, mongodb, selectors, services
+from jobs import counts, lanes, mongodb, services
 from jobs.clients import collection
 from jobs.errors import StoreDown
 from jobs.requests import Request
@@ -273,7 +273,7 @@ def use_mongodb(**place: Any) -> None:
 
 def _forget() -> None:
     services._know_queue.cache_clear()
-    selectors.forget_stats()
+    counts.forget()
     mongodb.clock.read_at = float("-inf")
     lanes._breaker.closed_at = float("-inf")
 
