@@ -84,8 +84,8 @@ METHOD = """
 All of it in one run on one machine, which also runs MongoDB and Redis. Every figure of every system
 has a fresh Redis (its default settings), its own processes and, here, an empty database with all
 indexes. Each system runs in three worker processes with what its documentation advises for speed.
-Round 1 measures every system, then round 2 does; shown is the median, and from where to where the
-rounds went.
+Round 1 measures every system, then round 2 does in reverse; shown is the median, and from where to
+where the rounds went.
 
 - **run**: jobs are enqueued first, then the workers start; the clock runs from the first start to
   the last end, and starts when all three processes have their first job. Each execution counts

@@ -4,6 +4,7 @@ Web processes share what one of them has counted, in Redis; without it each coun
 """
 
 import base64
+import threading
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -11,6 +12,7 @@ from datetime import datetime
 
 import bson
 from bson import ObjectId
+from bson.errors import BSONError
 from django.conf import settings
 
 from jobs import counting, mongodb, outages, repository
@@ -19,6 +21,7 @@ from jobs.registry import PRIORITIES, Lane
 from jobs.states import State
 
 SHARED_SECONDS = 1.0  # viewers within that time share one set of counts
+COUNT_SECONDS = 5.0  # for which others show what they have while one counts
 
 
 @dataclass(frozen=True)
@@ -36,7 +39,7 @@ class LaneDepth:
 class Stats:
     """The queue's state at one moment, by MongoDB's clock."""
 
-    at: datetime
+    at: datetime  # not later than what was counted
     total: int
     by_status: dict[str, int]
     by_queue: dict[str, dict[str, int]]  # of queues that have ever had a job, by state
@@ -48,10 +51,19 @@ class _Latest:
     """The last counts that this process has."""
 
     def __init__(self) -> None:
+        self.lock = threading.Lock()
         self.stats: Stats | None = None
         self.until = float("-inf")
         self.forgotten = 0  # how often somebody wanted others
         self.counted_at = 0  # what that was when this process counted last
+
+    def take(self, stats: Stats, seconds: float, forgotten: int) -> bool:
+        """Keep counts, unless somebody has wanted others since they were begun."""
+        with self.lock:
+            if forgotten != self.forgotten:
+                return False
+            self.stats, self.until = stats, time.monotonic() + seconds
+            return True
 
 
 _latest = _Latest()
@@ -62,29 +74,33 @@ def stats() -> Stats:
 
     They cost the same however many jobs there are: see `jobs.tallies`. Raises `StoreDown`.
     """
-    if _latest.stats and time.monotonic() <= _latest.until:
-        return _latest.stats
+    now, latest, forgotten = time.monotonic(), _latest, _latest.forgotten
+    if latest.stats and now <= latest.until:
+        return latest.stats
     # After `forget`, what others have may be from before what is looked for.
-    if _latest.counted_at == _latest.forgotten and (found := _shared()):
-        return found
-    return _counted()
+    if latest.counted_at == forgotten:
+        if found := _shared(forgotten):
+            return found
+        if latest.stats and now < latest.until + COUNT_SECONDS and not _begin():
+            return latest.stats  # somebody is counting
+    return _counted(forgotten)
 
 
 def forget() -> None:
     """Have the next `stats` count anew: a person who just acted wants to see it."""
-    _latest.forgotten += 1
-    _latest.until = float("-inf")
+    with _latest.lock:
+        _latest.forgotten += 1
+        _latest.until = float("-inf")
 
 
-def _counted() -> Stats:
+def _counted(forgotten: int) -> Stats:
     """Count, and share that with the other processes."""
-    forgotten, started = _latest.forgotten, time.monotonic()
+    started = time.monotonic()
     found = _count()
     # A busy MongoDB takes longer to answer: never ask it for more than a fifth of the time.
     seconds = max(SHARED_SECONDS, 4 * (time.monotonic() - started))
     _latest.counted_at = forgotten
-    if forgotten == _latest.forgotten:
-        _latest.stats, _latest.until = found, time.monotonic() + seconds
+    if _latest.take(found, seconds, forgotten):
         _share(found, seconds)
     return found
 
@@ -94,20 +110,36 @@ def _key() -> str:
     return f"{settings.REDIS_PREFIX}:counts"
 
 
+def _counting_key() -> str:
+    """STRING: somebody counts."""
+    return f"{settings.REDIS_PREFIX}:counts:counting"
+
+
+def _begin() -> bool:
+    """Return whether to count: `False` while somebody else does."""
+    try:
+        with outages.redis.asked():
+            return bool(redis().set(_counting_key(), 1, nx=True, px=round(COUNT_SECONDS * 1000)))
+    except outages.NO_REDIS:
+        return True
+
+
 def _share(found: Stats, seconds: float) -> None:
     lanes = [{**vars(depth), "lane": list(depth.lane)} for depth in found.lanes]
     said = base64.b64encode(bson.encode({**vars(found), "lanes": lanes})).decode()
     try:
-        with outages.redis.asked():
-            redis().set(_key(), said, px=round(seconds * 1000))
+        with outages.redis.asked(), redis().pipeline() as told:
+            told.set(_key(), said, px=round(seconds * 1000))
+            told.delete(_counting_key())
+            told.execute()
     except outages.NO_REDIS:
         pass  # the others count for themselves
 
 
-def _shared() -> Stats | None:
+def _shared(forgotten: int) -> Stats | None:
     """Take what another process has counted; `None`: nothing that is good, and newer."""
     try:
-        with outages.redis.asked(), redis().pipeline(transaction=False) as asked:
+        with outages.redis.asked(), redis().pipeline() as asked:
             asked.get(_key())
             asked.pttl(_key())
             said, milliseconds = asked.execute()
@@ -115,24 +147,30 @@ def _shared() -> Stats | None:
         return None
     if not said or milliseconds <= 0:
         return None
-    found = _read(bson.decode(base64.b64decode(said), AWARE))
-    if _latest.stats and found.at <= _latest.stats.at:
+    try:
+        found = _read(bson.decode(base64.b64decode(said), AWARE))
+        if _latest.stats and found.at <= _latest.stats.at:
+            return None
+    except (BSONError, ValueError, TypeError, KeyError):  # of another version of this program
         return None
-    _latest.stats, _latest.until = found, time.monotonic() + milliseconds / 1000
-    return found
+    return found if _latest.take(found, milliseconds / 1000, forgotten) else None
 
 
 def _read(said: Document) -> Stats:
     lanes = [LaneDepth(**{**depth, "lane": Lane(*depth["lane"])}) for depth in said["lanes"]]
-    return Stats(**{**said, "lanes": lanes})
+    found = Stats(**{**said, "lanes": lanes})
+    if set(found.by_status) != set(State):
+        raise ValueError("other states")
+    return found
 
 
 def _count() -> Stats:
+    at = mongodb.now()
     totals = counting.totals()
     by_status = {state.value: totals.by_status[state] for state in State}
     lanes = _lane_depths(totals.pending)
     total = sum(by_status.values())
-    return Stats(mongodb.now(), total, by_status, totals.by_queue, lanes, totals.held)
+    return Stats(at, total, by_status, totals.by_queue, lanes, totals.held)
 
 
 def _lane_depths(pending: Mapping[Lane, int]) -> list[LaneDepth]:

@@ -51,6 +51,7 @@ def fields(document: Document) -> bytes:
 def ids(count: int) -> list[ObjectId]:
     """Return new ids, as so many `ObjectId()` in a row, in a third of the time."""
     begins = ObjectId().binary[:9]  # seconds and process; a counter takes the other three bytes
+    # The driver's own: another could meet ids that the driver makes in the same second.
     with ObjectId._inc_lock:
         first = ObjectId._inc
         ObjectId._inc = (first + count) % COUNTED

@@ -33,16 +33,21 @@ def accepted_request(
     `scope` is whose key it is: two callers may choose the same one. `digest` is of what was asked.
     Raises `InvalidRequest`.
     """
-    if not KEY.fullmatch(key):
-        raise InvalidRequest(
-            FieldError(FIELD, f"Use 1 to {MAX_LENGTH} printable ASCII characters.")
-        )
+    check(key)
     return {
         "_id": name(key, scope),
         "digest": digest,
         "ids": list(ids),
         "expire_at": now + KEPT,
     }
+
+
+def check(key: str) -> None:
+    """Raise `InvalidRequest` for what cannot be a key."""
+    if not KEY.fullmatch(key):
+        raise InvalidRequest(
+            FieldError(FIELD, f"Use 1 to {MAX_LENGTH} printable ASCII characters.")
+        )
 
 
 def name(key: str, scope: str) -> str:

@@ -158,7 +158,7 @@ def _payload(job_type: JobType[..., Any], payload: Mapping[str, Any], call: _Cal
         plain = storable("payload", checked)
     except ValueError as error:
         raise InvalidRequest(FieldError("payload", str(error))) from None
-    size = len(plain)
+    size = len(plain) - UNNAMED
     if size > call.most:
         fault = (
             f"It takes {size} bytes; the limit is {call.most}. Store the data and pass its name."
@@ -172,6 +172,7 @@ def _is_plain(value: Any) -> bool:
     return type(value) is dict and PLAIN.issuperset(map(type, value.values()))
 
 
+UNNAMED = 2  # bytes by which it is more than a document of nothing else under an empty name
 PLAIN = frozenset({str, int, bool, type(None)})
 _as_json = json.JSONEncoder(allow_nan=False).encode
 

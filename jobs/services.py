@@ -135,6 +135,8 @@ def accept(
     """
     if not requests:
         return Accepted([])
+    if key is not None:
+        idempotency.check(key)  # before it becomes a part of the jobs
     now = mongodb.now()
     lineage = {
         "request_id": origin.current().request_id,
@@ -142,7 +144,8 @@ def accept(
         "copied_from": copied_from,
     }
     known = {name: value for name, value in lineage.items() if value}
-    jobs = new_jobs(requests, now, known)
+    with mongodb.store_errors():
+        jobs = new_jobs(requests, now, known)
     if within is not None:
         _check_scope([job.begins.lane.queue for job in jobs], within)
     ids = [job.id for job in jobs]

@@ -107,7 +107,10 @@ class QueueCollector(Collector):
             "How long the oldest pending job of each lane has waited; 0 for an empty lane.",
             ["queue", "priority"],
             (
-                (queue, priority, (stats.at - lane.oldest).total_seconds() if lane.oldest else 0)
+                (
+                    *(queue, priority),
+                    max((stats.at - lane.oldest).total_seconds(), 0) if lane.oldest else 0,
+                )
                 for queue, priority, lane in lanes
             ),
         )

@@ -56,7 +56,8 @@ class Limit(System):
 
 
 def drivers() -> str:
-    return f"PyMongo {version('pymongo')}, redis-py {version('redis')}"
+    names = (("PyMongo", "pymongo"), ("redis-py", "redis"), ("hiredis", "hiredis"))
+    return ", ".join(f"{name} {version(package)}" for name, package in names)
 
 
 def commit() -> str:

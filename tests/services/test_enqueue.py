@@ -1,6 +1,7 @@
 from datetime import datetime, timedelta
 from typing import Any
 
+import bson
 import pytest
 from bson import ObjectId
 from cryptography.fernet import Fernet
@@ -102,6 +103,15 @@ def test_a_payload_over_the_limit_is_too_large() -> None:
     with override_settings(JOB_PAYLOAD_MAX_BYTES=100), pytest.raises(TooLarge, match="limit"):
         services.enqueue("echo", {"value": "x" * 100})
     assert collection("jobs").count_documents({}) == 0
+
+
+def test_a_payload_of_the_limit_is_accepted_and_a_byte_more_is_not() -> None:
+    payload = {"value": "x" * 100}
+    limit = len(bson.encode({"": payload}))
+    with override_settings(JOB_PAYLOAD_MAX_BYTES=limit):
+        services.enqueue("echo", payload)
+        with pytest.raises(TooLarge, match=f"{limit + 1} bytes"):
+            services.enqueue("echo", {"value": "x" * 101})
 
 
 def test_a_payload_over_the_limit_among_many_says_which_it_is() -> None:

@@ -79,6 +79,14 @@ def test_many_jobs_whose_reply_was_lost_are_accepted_once(lose: Lose, key: str |
     assert count() == in_lane() == 5
 
 
+@pytest.mark.parametrize("key", ["", "x" * 201, "\udcff"])
+def test_what_cannot_be_a_key_is_refused_by_its_name(key: str) -> None:
+    with pytest.raises(InvalidRequest) as caught:
+        services.enqueue_many(ONE, key=key)
+    assert [error.field for error in caught.value.errors] == [idempotency.FIELD]
+    assert count() == 0
+
+
 def test_an_id_that_belongs_to_another_job_is_no_lost_reply(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

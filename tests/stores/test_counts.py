@@ -1,7 +1,7 @@
 """The counts that all who show them share: in a process, and with the other ones."""
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from datetime import timedelta
 from typing import Any
@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from jobs import clients, counting, counts, outages, services
-from jobs.clients import redis
+from jobs.clients import Document, redis
 from jobs.registry import Lane
 from jobs.requests import Request
 
@@ -72,17 +72,14 @@ def test_another_process_shows_them_without_asking_mongodb(process: Process) -> 
 
 
 def test_they_are_as_old_elsewhere_as_where_they_were_counted(
-    process: Process, monkeypatch: pytest.MonkeyPatch
+    process: Process, until: Callable[..., Any]
 ) -> None:
-    monkeypatch.setattr(counts, "SHARED_SECONDS", 0.3)
-    counted_before = time.monotonic()
-    counts.stats()
+    old = counts.stats()
     fill(1)
+    counts._share(old, 0.3)
     process.be("another")
     assert counts.stats().total == 0
-    while counts.stats().total == 0:
-        assert time.monotonic() < counted_before + 10
-    assert time.monotonic() > counted_before + 0.3
+    until(lambda: counts.stats().total == 1, 30)  # not in a minute, as is usual here
 
 
 def test_who_forgets_counts_anew_whatever_others_have(process: Process) -> None:
@@ -96,15 +93,27 @@ def test_who_forgets_counts_anew_whatever_others_have(process: Process) -> None:
     assert counts.stats().total == before.total + 1
 
 
-def test_older_counts_of_others_are_not_taken(process: Process) -> None:
-    old = counts.stats()
-    fill(1)
+def test_older_counts_of_others_are_not_taken(
+    process: Process, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    totals = counting.totals
+
+    def slow() -> counting.Totals:
+        """Count, while another process counts what somebody has done since."""
+        found = totals()
+        monkeypatch.setattr(counting, "totals", totals)
+        fill(1)
+        process.be("another")
+        counts.forget()
+        counts.stats()
+        process.be("one")
+        return found
+
+    monkeypatch.setattr(counting, "totals", slow)
+    assert counts.stats().total == 0
     process.be("another")
-    counts.forget()
-    new = counts.stats()
-    counts._share(old, 60.0)  # of a process that was slow to say it
     counts._latest.until = float("-inf")
-    assert counts.stats().total == new.total == old.total + 1
+    assert counts.stats().total == 1
 
 
 def test_what_is_forgotten_while_it_is_counted_is_neither_kept_nor_shared(
@@ -123,6 +132,50 @@ def test_what_is_forgotten_while_it_is_counted_is_neither_kept_nor_shared(
     fill(1)
     assert redis().get(counts._key()) is None
     assert counts.stats().total == 1
+
+
+def test_what_is_forgotten_while_it_is_read_is_not_taken(
+    process: Process, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    counts.stats()
+    fill(1)
+    process.be("another")
+    read = counts._read
+
+    def overtaken(said: Document) -> counts.Stats:
+        counts.forget()
+        return read(said)
+
+    monkeypatch.setattr(counts, "_read", overtaken)
+    counts.stats()
+    monkeypatch.setattr(counts, "_read", read)
+    assert counts.stats().total == 1
+
+
+def test_while_one_counts_the_others_show_what_they_have(process: Process) -> None:
+    before = counts.stats()
+    redis().delete(counts._key())
+    counts._latest.until = time.monotonic()
+    assert counts._begin()  # another process does
+    assert counts.stats() is before
+    fill(1)
+    counts._latest.until -= counts.COUNT_SECONDS  # it died, or takes too long
+    assert counts.stats().total == before.total + 1
+    assert counts._begin()  # whoever has counted says so
+
+
+@pytest.mark.parametrize("said", ["?", "AAAA", "BQAAAAA=", "DAAAABB4AAEAAAAA"])
+def test_what_is_not_to_be_read_is_passed_by(process: Process, said: str) -> None:
+    fill(1)
+    redis().set(counts._key(), said, px=60_000)
+    assert counts.stats().total == 1
+
+
+def test_counts_of_a_version_with_other_states_are_passed_by(process: Process) -> None:
+    before = counts.stats()
+    counts._share(replace(before, by_status={"pending": 3}, total=3), 60.0)
+    process.be("another")
+    assert counts.stats().total == 0
 
 
 @pytest.fixture
