@@ -27,17 +27,7 @@ from pymongo import MongoClient
 from pymongo.database import Database
 from pymongo.write_concern import WriteConcern
 
-from jobs import (
-    audit,
-    clients,
-    counting,
-    counts,
-    lanes,
-    limits,
-    outages,
-    series,
-    services,
-)
+from jobs import audit, clients, counting, counts, lanes, limits, outages, series, services
 from taskqueue import embedded
 
 _running = ExitStack()
@@ -162,6 +152,15 @@ def stores(database: str, one_connection: Database[Any]) -> Iterator[str]:
     if keys := list(redis.scan_iter(f"{prefix}:*", count=1000)):
         redis.delete(*keys)
     settings.MONGODB_DATABASE, settings.REDIS_PREFIX = previous
+
+
+@pytest.fixture
+def no_redis(stores: str, settings: Any) -> Iterator[None]:
+    """Have nobody answer where Redis should be."""
+    settings.REDIS_URL = "redis://127.0.0.1:1/0"
+    yield
+    clients._shared_redis.cache_clear()
+    outages.forget()
 
 
 def _connect_to(name: str) -> None:

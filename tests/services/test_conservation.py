@@ -7,16 +7,7 @@ from datetime import timedelta
 import pytest
 from bson import ObjectId
 
-from jobs import (
-    clients,
-    conservation,
-    counting,
-    counts,
-    lanes,
-    mongodb,
-    repository,
-    services,
-)
+from jobs import clients, conservation, counting, counts, lanes, mongodb, repository, services
 from jobs.claims import Hint
 from jobs.clients import collection
 from jobs.registry import Lane

@@ -2,7 +2,7 @@
 
 import multiprocessing
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -122,13 +122,6 @@ def test_what_is_left_and_the_key_itself_go_away() -> None:
 def test_zero_is_no_limit(settings: Any) -> None:
     settings.RATE_LIMIT_READ = 0
     assert limits.take("read", "token:1", 10**9) is None
-
-
-@pytest.fixture
-def no_redis(settings: Any) -> Iterator[None]:
-    settings.REDIS_URL = "redis://127.0.0.1:1/0"
-    yield
-    clients._shared_redis.cache_clear()
 
 
 @pytest.mark.usefixtures("no_redis")

@@ -1,14 +1,14 @@
 """The counts that all who show them share: in a process, and with the other ones."""
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
 import pytest
 
-from jobs import clients, counting, counts, outages, services
+from jobs import counting, counts, services
 from jobs.clients import Document, redis
 from jobs.registry import Lane
 from jobs.requests import Request
@@ -176,14 +176,6 @@ def test_counts_of_a_version_with_other_states_are_passed_by(process: Process) -
     counts._share(replace(before, by_status={"pending": 3}, total=3), 60.0)
     process.be("another")
     assert counts.stats().total == 0
-
-
-@pytest.fixture
-def no_redis(stores: str, settings: Any) -> Iterator[None]:
-    settings.REDIS_URL = "redis://127.0.0.1:1/0"
-    yield
-    clients._shared_redis.cache_clear()
-    outages.forget()
 
 
 @pytest.mark.usefixtures("no_redis")
