@@ -31,8 +31,12 @@ from jobs.tallies import ALL, CLAIMABLE, COLUMN, OUTCOMES, STRIPES, Changes, min
 CORRECTIONS = "corrections"  # counted: how often the totals were put right
 
 
-def counted(move: Callable[[ClientSession], Changes]) -> None:
-    """Move jobs and say by how many, in one transaction: both are written, or neither."""
+def counted(move: Callable[[ClientSession], Changes], *, after_reads: bool = False) -> None:
+    """Move jobs and say by how many, in one transaction: both are written, or neither.
+
+    With `after_reads`, it finds all that anyone has read before: what a transaction sees is
+    otherwise older by the moment that other writes take.
+    """
     # Threads that start together have numbers that follow each other, so they seldom meet.
     stripes = count(threading.get_native_id())
 
@@ -42,6 +46,8 @@ def counted(move: Callable[[ClientSession], Changes]) -> None:
             collection("tallies").bulk_write(writes, ordered=False, session=session)
 
     with mongo().client.start_session() as session:
+        if after_reads:
+            mongo().command("ping", session=session)  # its reply says what there is to wait for
         session.with_transaction(
             transaction,
             read_concern=ReadConcern("snapshot"),

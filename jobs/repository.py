@@ -544,7 +544,7 @@ def _move_all(
         found[:] = chosen.limit(limit)
         return move(found, changes, session)
 
-    counting.counted(move_found)
+    counting.counted(move_found, after_reads=True)  # else it may miss what has just been found
     return [_hint(document) for document in found]
 
 

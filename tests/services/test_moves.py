@@ -1,11 +1,15 @@
 """Every verb against every state, on MongoDB: a job moves exactly where the table allows."""
 
 from collections.abc import Callable
+from typing import Any
 
 import pytest
+from bson import Timestamp
+from pymongo.client_session import ClientSession
 
 from jobs import lanes, repository, services
 from jobs.claims import ClaimedJob, End
+from jobs.clients import collection, mongo
 from jobs.errors import IllegalMove
 from jobs.states import MOVES, State
 from tests.services.conftest import WORKER, in_state, stored
@@ -73,3 +77,23 @@ def test_every_legal_move_has_a_verb() -> None:
 def test_lanes_serve_every_high_lane_before_any_medium_one() -> None:
     order = [(lane.priority, lane.queue) for lane in lanes.in_order(["a", "b"])]
     assert order == [(p, q) for p in ("high", "medium", "low") for q in ("a", "b")]
+
+
+def test_a_move_waits_until_it_sees_what_was_read_before_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    # While others write, a transaction's snapshot may be older than what a plain read returned.
+    job = in_state(State.DEAD)
+    with mongo().client.start_session() as reader:
+        assert collection("jobs").find_one({"_id": job.id}, session=reader)
+        waits_for: list[Timestamp | None] = []
+        begin = ClientSession.with_transaction
+
+        def begun(session: ClientSession, *args: Any, **options: Any) -> Any:
+            waits_for.append(session.operation_time)
+            return begin(session, *args, **options)
+
+        monkeypatch.setattr(ClientSession, "with_transaction", begun)
+        services.requeue(str(job.id), actor="test")
+        assert waits_for[0] is not None
+        assert waits_for[0] >= reader.operation_time
