@@ -23,7 +23,7 @@ from pymongo.write_concern import WriteConcern
 
 from jobs.claims import End
 from jobs.clients import AWARE, DURABLE, Document, collection, mongo
-from jobs.mongodb import CALL_SECONDS, clock, durable, now, repeated, store_errors
+from jobs.mongodb import BY_ID, CALL_SECONDS, clock, durable, now, repeated, store_errors
 from jobs.registry import Lane
 from jobs.states import State
 from jobs.tallies import ALL, CLAIMABLE, COLUMN, OUTCOMES, STRIPES, Changes, minute_of
@@ -273,7 +273,7 @@ def _may_grow(receipt: Document, session: ClientSession) -> bool:
     claims = dict(zip(receipt["jobs"], receipt["claims"], strict=True))
     running = {"status": State.RUNNING, "worker": receipt["worker"]}
     held = collection("jobs").find(
-        {"_id": {"$in": receipt["jobs"]}, **running}, {"claim": 1}, session=session
+        {"_id": {"$in": receipt["jobs"]}, **running}, {"claim": 1}, hint=BY_ID, session=session
     )
     return any(document["claim"] == claims[document["_id"]] for document in held)
 

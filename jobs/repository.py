@@ -33,7 +33,7 @@ from jobs.clients import Document, collection, mongo
 from jobs.counting import Written, lane_of
 from jobs.encoding import UNCOUNTED, NewJob
 from jobs.errors import StoreDown
-from jobs.mongodb import clock, durable, now, repeated, store_errors
+from jobs.mongodb import BY_ID, clock, durable, now, repeated, store_errors
 from jobs.registry import Lane
 from jobs.sharing import Shared
 from jobs.states import ENDED, REQUEUEABLE, WAITING, State, sources
@@ -183,9 +183,8 @@ def _claim(ids: Sequence[ObjectId], worker: ObjectId, batch: ObjectId) -> list[C
     if len(ids) > 1:
         _claim_once(jobs, ids, worker, batch)
     # All in one reply: the first would have 101 by default.
-    held = jobs.find(
-        {"_id": {"$in": list(ids)}, "batch": batch}, CLAIM_FIELDS, batch_size=len(ids) + 1
-    )
+    these = {"_id": {"$in": list(ids)}, "batch": batch}
+    held = jobs.find(these, CLAIM_FIELDS, batch_size=len(ids) + 1, hint=BY_ID)
     by_id = {document["_id"]: _claimed(document) for document in held}
     # A lane may hold an id twice: the job is still taken once.
     return [by_id[id] for id in dict.fromkeys(ids) if id in by_id]
@@ -219,11 +218,11 @@ def _claim_once(jobs: Any, ids: Sequence[ObjectId], worker: ObjectId, batch: Obj
     guard = {"_id": {"$in": list(ids)}, **_from(State.RUNNING)}
     change = _claiming(worker, batch)
     try:
-        jobs.update_many(guard, change)
+        jobs.update_many(guard, change, hint=BY_ID)
     except AutoReconnect:
         # The reply was lost: the batch token finds what the first try took, the guard keeps a
         # second try from taking it twice.
-        jobs.update_many(guard, change)
+        jobs.update_many(guard, change, hint=BY_ID)
 
 
 CLAIM_FIELDS = dict.fromkeys(
@@ -264,7 +263,8 @@ def record(worker: ObjectId, ends: Sequence[End]) -> tuple[list[End], Written]:
     receipt = counting.open_receipt(worker, newest)
     guard = _from(*{end.status for end in newest}, only=[State.RUNNING])
     held = {**guard, **_held(worker, newest)}
-    written = collection("jobs").update_many(held, _ending(worker, newest, receipt))
+    change = _ending(worker, newest, receipt)
+    written = collection("jobs").update_many(held, change, hint=BY_ID)
     recorded = newest if written.matched_count == len(newest) else _recorded(newest, receipt)
     refused = [] if len(recorded) == len(ends) else _unrecorded(ends)
     return refused, counting.changed_by(receipt, recorded)
@@ -430,7 +430,7 @@ def find_held(worker: ObjectId, id: ObjectId, claim: int) -> ClaimedJob | None:
 def holdings(ids: Sequence[ObjectId]) -> set[Holding]:
     """Return by whom, and under which claim, those of `ids` that are running are held."""
     running = {"_id": {"$in": list(ids)}, "status": State.RUNNING}
-    found = collection("jobs").find(running, {"worker": 1, "claim": 1})
+    found = collection("jobs").find(running, {"worker": 1, "claim": 1}, hint=BY_ID)
     return {Holding(document["worker"], document["_id"], document["claim"]) for document in found}
 
 
@@ -622,7 +622,8 @@ def status(id: ObjectId) -> str | None:
 def unended(ids: Sequence[ObjectId]) -> set[ObjectId]:
     """Return those of `ids` that exist and have not ended."""
     going_on = {"_id": {"$in": list(ids)}, "status": {"$nin": list(ENDED)}}
-    return {document["_id"] for document in collection("jobs").find(going_on, {"_id": 1})}
+    found = collection("jobs").find(going_on, {"_id": 1}, hint=BY_ID)
+    return {document["_id"] for document in found}
 
 
 @durable
@@ -642,9 +643,8 @@ def any_pending(queues: Sequence[str]) -> bool:
 @durable
 def pending_among(ids: Sequence[ObjectId]) -> list[datetime]:
     """Return when those of `ids` that are pending were enqueued, the oldest first."""
-    found = collection("jobs").find(
-        {"_id": {"$in": list(ids)}, "status": State.PENDING}, {"enqueued_at": 1}
-    )
+    pending = {"_id": {"$in": list(ids)}, "status": State.PENDING}
+    found = collection("jobs").find(pending, {"enqueued_at": 1}, hint=BY_ID)
     return sorted(document["enqueued_at"] for document in found)
 
 

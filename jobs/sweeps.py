@@ -7,7 +7,7 @@ from bson import ObjectId
 from pymongo import ASCENDING, DESCENDING
 
 from jobs.clients import Document, collection
-from jobs.mongodb import durable, now, repeated
+from jobs.mongodb import BY_ID, durable, now, repeated
 from jobs.states import WAITING, State
 
 
@@ -39,7 +39,8 @@ def pending_before(id: ObjectId | None, limit: int) -> list[Document]:
 def pending_ids(ids: Sequence[ObjectId]) -> list[ObjectId]:
     """Return those of `ids` that are pending."""
     pending = {"_id": {"$in": list(ids)}, "status": State.PENDING}
-    return [document["_id"] for document in collection("jobs").find(pending, {"_id": 1})]
+    found = collection("jobs").find(pending, {"_id": 1}, hint=BY_ID)
+    return [document["_id"] for document in found]
 
 
 @durable

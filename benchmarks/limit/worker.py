@@ -26,6 +26,7 @@ PENDING = {"status": {"$in": ["pending"]}}
 FIELDS = dict.fromkeys(
     ("type", "queue", "priority", "payload", "attempt", "max_attempts", "crashes", "claim"), 1
 )
+BY_ID = "_id_"
 PR_SET_PDEATHSIG = 1
 
 
@@ -69,8 +70,8 @@ class Loop:
                 {"_id": ids[0], **PENDING}, change, FIELDS, return_document=ReturnDocument.AFTER
             )
             return [job] if job else []
-        self.jobs.update_many({"_id": {"$in": ids}, **PENDING}, change)
-        held = self.jobs.find({"_id": {"$in": ids}, "batch": batch}, FIELDS)
+        self.jobs.update_many({"_id": {"$in": ids}, **PENDING}, change, hint=BY_ID)
+        held = self.jobs.find({"_id": {"$in": ids}, "batch": batch}, FIELDS, hint=BY_ID)
         by_id = {job["_id"]: job for job in held}
         return [by_id[id] for id in ids if id in by_id]
 
@@ -89,7 +90,7 @@ class Loop:
         moment, server = time.monotonic(), datetime.now(UTC)
         fields = [self.fields(end, server, moment) for end in ends]
         change = [{"$replaceWith": {"$mergeObjects": ["$$ROOT", looked_up(ids, fields)]}}]
-        written = self.jobs.update_many(guard, change)
+        written = self.jobs.update_many(guard, change, hint=BY_ID)
         if written.matched_count != len(ends):
             raise SystemExit(f"{written.matched_count} of {len(ends)} ends were recorded.")
 

@@ -7,6 +7,7 @@ from structlog.testing import capture_logs
 
 from jobs import clients, lanes, repository, services
 from jobs.claims import Hint
+from jobs.clients import mongo
 from jobs.errors import StoreDown
 from jobs.registry import Lane
 from jobs.requests import Request
@@ -160,3 +161,19 @@ def test_what_was_taken_is_in_hand_though_redis_fails_to_give_more(redis_client,
         redis_client, ["default"], worker=WORKER, count=10, batch=None, empty=True
     )
     assert str(job.id) == ids[0]
+
+
+def test_claims_and_their_ends_are_found_by_id_without_trying_other_indexes(claim):
+    services.enqueue_many([Request(type="echo", payload={})] * 5)
+    mongo().command("profile", 2)
+    try:
+        held = claim(5)
+        ends = [services.completion(job, started=0.0, ended=1.0, result=None) for job in held]
+        assert services.record(WORKER, ends) == []
+    finally:
+        mongo().command("profile", 0)
+    steps = list(mongo()["system.profile"].find({"ns": f"{mongo().name}.jobs"}))
+    mongo()["system.profile"].drop()
+    assert len(steps) == 3  # the claim, the look at it, the end
+    assert {step["planSummary"] for step in steps} == {"IXSCAN { _id: 1 }"}
+    assert not any(step.get("fromMultiPlanner") for step in steps)
