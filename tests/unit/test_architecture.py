@@ -27,7 +27,7 @@ DRIVERS = {
     "pymongo": {
         *("jobs.clients", "jobs.mongodb", "jobs.counting", "jobs.repository", "jobs.sweeps"),
         *("jobs.indexes", "jobs.operations", "jobs.problems", "jobs.audit", "jobs.samples"),
-        "jobs.outages",
+        *("jobs.outages", "jobs.objects"),
     },
     "redis": {"jobs.clients", "jobs.lanes", "jobs.services"},
 }
