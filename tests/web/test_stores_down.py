@@ -1,6 +1,7 @@
 """Stores that are really stopped: every page says so, and shows what was last read."""
 
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ from django.apps import apps
 from django.contrib.auth.models import User
 from django.db import connections
 from django.test import Client
+from pymongo.errors import AutoReconnect
 from pytest_django.fixtures import Settings
 from pytest_django.plugin import DjangoDbBlocker
 
@@ -58,14 +60,24 @@ def connected(database: str, servers: Stores, django_db_blocker: DjangoDbBlocker
         _connect_to(database)
 
 
+def _is_heard() -> bool:
+    """Whether this process has found MongoDB again; it waits no longer than a page would."""
+    with suppress(AutoReconnect):
+        return bool(mongo().command("ping")["ok"])
+    return False
+
+
 @pytest.fixture
-def own(connected: None, servers: Stores, settings: Settings) -> Iterator[Stores]:
+def own(
+    connected: None, servers: Stores, settings: Settings, until: Callable[..., Any]
+) -> Iterator[Stores]:
     """Both of them up, and empty."""
     if servers.redis.process is None or servers.redis.process.poll() is not None:
         servers.redis.start()
     if (single := servers.mongodb.single).process and single.process.poll() is not None:
         single.start()
         servers.mongodb.wait_for_primary()
+    until(_is_heard)
     settings.REDIS_URL, settings.REDIS_PREFIX = servers.redis.url, f"t_{ObjectId()}"
     settings.CACHES = {"default": {**settings.CACHES["default"], "LOCATION": servers.redis.url}}
     for collection in mongo().list_collection_names():
