@@ -8,7 +8,6 @@ import random
 import shutil
 import tempfile
 import time
-import zlib
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
@@ -56,15 +55,8 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Begin with the longest, so that nobody waits for one of them at the end.
-
-    The files come in no order, so that at all times some tests wait while others work.
-    """
-
-    def place(item: pytest.Item) -> tuple[bool, int]:
-        return not item.name.startswith(LONGEST), zlib.crc32(item.path.name.encode())
-
-    items.sort(key=place)
+    """Begin with the longest, so that nobody waits for one of them at the end."""
+    items.sort(key=lambda item: not item.name.startswith(LONGEST))
 
 
 def pytest_unconfigure() -> None:
