@@ -1,9 +1,10 @@
-"""Async job types of these tests. Each log line of one begins with its name."""
+"""Job types of these tests. Each log line of one begins with its name."""
 
 import asyncio
 import os
 import signal
 import time
+from pathlib import Path
 from typing import Any
 
 from pydantic import SecretStr
@@ -16,6 +17,20 @@ async def async_sleep(seconds: float) -> dict[str, Any]:
     """Sleep, and say in which process and on which loop."""
     await asyncio.sleep(seconds)
     return {"pid": os.getpid(), "loop": id(asyncio.get_running_loop())}
+
+
+@job
+def told_sleep(seconds: float, begun: str) -> None:
+    """Say by a file that it runs, which is a moment later than that it was claimed; sleep."""
+    Path(begun).touch()
+    time.sleep(seconds)
+
+
+@job
+async def async_told_sleep(seconds: float, begun: str) -> None:
+    """As `told_sleep`."""
+    Path(begun).touch()
+    await asyncio.sleep(seconds)
 
 
 @job

@@ -16,11 +16,14 @@ from taskqueue import embedded
 from tests.system.conftest import ROOT, Tree, fill
 
 
-@pytest.mark.parametrize("type", ["sleep", "async_sleep"])
-def test_the_first_signal_finishes_what_runs_and_gives_back_the_rest(type, tree, until, document):
-    slow = services.enqueue(type, {"seconds": 2}, priority="high")
+@pytest.mark.parametrize("type", ["told_sleep", "async_told_sleep"])
+def test_the_first_signal_finishes_what_runs_and_gives_back_the_rest(
+    type, tree, until, document, tmp_path
+):
+    begun = tmp_path / "begun"
+    slow = services.enqueue(type, {"seconds": 2, "begun": str(begun)}, priority="high")
     running = tree("--processes", "1")
-    until(lambda: document(slow)["status"] == "running")
+    until(begun.exists)  # what is claimed and has not begun is given back
     fill(50)
     running.signal(signal.SIGTERM)
     assert running.wait() == 0
@@ -61,12 +64,13 @@ def test_the_second_signal_stops_at_once(tree, until, document):
     assert document(slow)["status"] == "pending" or "chore=bury" in running.log
 
 
-def test_a_terminal_that_is_closed_stops_it_as_sigterm_does(environment, until, document):
+def test_a_terminal_that_is_closed_stops_it_as_sigterm_does(environment, until, document, tmp_path):
     def begin():
         signal.signal(signal.SIGHUP, signal.SIG_DFL)  # also where the tests run under nohup
         fcntl.ioctl(0, termios.TIOCSCTTY, 0)
 
-    slow = services.enqueue("sleep", {"seconds": 3})
+    begun = tmp_path / "begun"
+    slow = services.enqueue("told_sleep", {"seconds": 3, "begun": str(begun)})
     ours, theirs = pty.openpty()
     running = subprocess.Popen(
         [sys.executable, "manage.py", "runworkers", "--processes", "1"],
@@ -80,7 +84,7 @@ def test_a_terminal_that_is_closed_stops_it_as_sigterm_does(environment, until, 
     )
     os.close(theirs)
     try:
-        until(lambda: document(slow)["status"] == "running")
+        until(begun.exists)
         os.close(ours)
         running.terminate()  # as whoever ends the session does too
         assert running.wait(40) == 0
