@@ -15,7 +15,6 @@ from django_mongodb_backend.fields import (
     ObjectIdAutoField,
     ObjectIdField,
 )
-from django_mongodb_backend.managers import MongoManager
 from django_mongodb_backend.models import EmbeddedModel
 
 from jobs.indexes import TTLIndex
@@ -78,8 +77,6 @@ class Job(models.Model):
     idempotency_key = models.CharField(max_length=200, null=True)  # under which it was submitted
     copied_from = ObjectIdField(null=True)  # the job that was edited and requeued as this one
     copied_to = ObjectIdField(null=True)  # and the last one that was made of this one
-
-    objects: ClassVar[MongoManager] = MongoManager()
 
     class Meta:
         db_table = "jobs"
@@ -159,8 +156,6 @@ class Worker(models.Model):
     asked_at = models.DateTimeField(null=True)
     asked_by = models.CharField(max_length=150, null=True)
 
-    objects: ClassVar[MongoManager] = MongoManager()
-
     class Meta:
         db_table = "workers"
         ordering = ["id"]
@@ -180,8 +175,6 @@ class Steward(models.Model):
     at = models.DateTimeField()
     chores = models.JSONField()  # by name: when it ran last, and whether it failed
     samples = models.JSONField(null=True)  # of the last minutes, of the one that leads
-
-    objects: ClassVar[MongoManager] = MongoManager()
 
     class Meta:
         db_table = "stewards"
@@ -204,8 +197,6 @@ class Queue(models.Model):
     paused_reason = models.CharField(max_length=200, null=True)
     paused_until = models.DateTimeField(null=True)  # null: until somebody resumes it
 
-    objects: ClassVar[MongoManager] = MongoManager()
-
     class Meta:
         db_table = "queues"
         ordering = ["name"]
@@ -225,8 +216,6 @@ class AcceptedRequest(models.Model):
     ids = ArrayField(ObjectIdField())
     expire_at = models.DateTimeField()  # from then on the key may name another request
 
-    objects: ClassVar[MongoManager] = MongoManager()
-
     class Meta:
         db_table = "requests"
         ordering = ["id"]
@@ -245,8 +234,6 @@ class Tally(models.Model):
     type = models.CharField(max_length=64, null=True)  # of a minute, like the next
     minute = models.DateTimeField(null=True)
     stripe = models.IntegerField()
-
-    objects: ClassVar[MongoManager] = MongoManager()
 
     class Meta:
         db_table = "tallies"
@@ -272,8 +259,6 @@ class Receipt(models.Model):
     new = ArrayField(ObjectIdField())  # those of the jobs that are in no tally yet
     opened_at = models.DateTimeField()
     counted_at = models.DateTimeField(null=True)  # when a steward took it for left behind
-
-    objects: ClassVar[MongoManager] = MongoManager()
 
     class Meta:
         db_table = "receipts"
@@ -306,8 +291,6 @@ class Operation(models.Model):
     finished_at = models.DateTimeField(null=True)
     expire_at = models.DateTimeField()
 
-    objects: ClassVar[MongoManager] = MongoManager()
-
     class Meta:
         db_table = "operations"
         ordering = ["-id"]
@@ -338,8 +321,6 @@ class FrozenBatch(models.Model):
     stamps = ArrayField(models.BigIntegerField())
     expire_at = models.DateTimeField()
 
-    objects: ClassVar[MongoManager] = MongoManager()
-
     class Meta:
         db_table = "frozen_batches"
         ordering = ["id"]
@@ -358,8 +339,6 @@ class GroupNote(models.Model):
     actor = models.CharField(max_length=150)
     at = models.DateTimeField()
 
-    objects: ClassVar[MongoManager] = MongoManager()
-
     class Meta:
         db_table = "group_notes"
         ordering = ["fingerprint"]
@@ -375,8 +354,6 @@ class SavedView(models.Model):
     user = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.CASCADE)
     name = models.CharField(max_length=60)
     query = models.CharField(max_length=500)
-
-    objects: ClassVar[MongoManager] = MongoManager()
 
     class Meta:
         db_table = "saved_views"
@@ -405,8 +382,6 @@ class AuditEntry(models.Model):
     before = models.JSONField(null=True)
     after = models.JSONField(null=True)
     refused = models.BooleanField(null=True)
-
-    objects: ClassVar[MongoManager] = MongoManager()
 
     class Meta:
         db_table = "audit"
@@ -449,8 +424,6 @@ class ApiToken(models.Model):
     expires_at = models.DateTimeField(null=True)
     revoked_at = models.DateTimeField(null=True)  # it is kept, so that the audit can name it
     last_used_at = models.DateTimeField(null=True)  # a minute late at most
-
-    objects: ClassVar[MongoManager] = MongoManager()
 
     class Meta:
         db_table = "api_tokens"
