@@ -15,7 +15,7 @@ from bson import ObjectId
 from bson.errors import BSONError
 from django.conf import settings
 
-from jobs import counting, mongodb, outages, repository
+from jobs import counting, locks, mongodb, outages, repository
 from jobs.clients import AWARE, Document, redis
 from jobs.registry import PRIORITIES, Lane
 from jobs.states import State
@@ -117,11 +117,7 @@ def _counting_key() -> str:
 
 def _begin() -> bool:
     """Return whether to count: `False` while somebody else does."""
-    try:
-        with outages.redis.asked():
-            return bool(redis().set(_counting_key(), 1, nx=True, px=round(COUNT_SECONDS * 1000)))
-    except outages.NO_REDIS:
-        return True
+    return locks.take(_counting_key(), COUNT_SECONDS)
 
 
 def _share(found: Stats, seconds: float) -> None:

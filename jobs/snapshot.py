@@ -19,7 +19,7 @@ import structlog
 from django.conf import settings
 from django.utils.safestring import SafeString
 
-from jobs import counts, outages, people, secrets
+from jobs import counts, locks, outages, people, secrets
 from jobs.clients import redis
 from jobs.memory import Memory
 
@@ -153,12 +153,7 @@ def _found_here(key: str) -> Found:
 
 def begin(key: str) -> bool:
     """Return whether to build the part now: `False` while somebody else does."""
-    try:
-        with outages.redis.asked():
-            taken = redis().set(_building_key(key), 1, nx=True, px=round(BUILD_SECONDS * 1000))
-            return bool(taken)
-    except outages.NO_REDIS:
-        return True
+    return locks.take(_building_key(key), BUILD_SECONDS)
 
 
 def end(key: str) -> None:
