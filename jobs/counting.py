@@ -23,7 +23,7 @@ from pymongo.write_concern import WriteConcern
 
 from jobs.claims import End
 from jobs.clients import AWARE, DURABLE, Document, collection, mongo
-from jobs.mongodb import BY_ID, CALL_SECONDS, clock, durable, now, repeated, store_errors
+from jobs.mongodb import BY_ID, CALL_SECONDS, catch_up, clock, durable, now, repeated, store_errors
 from jobs.registry import Lane
 from jobs.states import State
 from jobs.tallies import ALL, CLAIMABLE, COLUMN, OUTCOMES, STRIPES, Changes, minute_of
@@ -34,8 +34,7 @@ CORRECTIONS = "corrections"  # counted: how often the totals were put right
 def counted(move: Callable[[ClientSession], Changes], *, after_reads: bool = False) -> None:
     """Move jobs and say by how many, in one transaction: both are written, or neither.
 
-    With `after_reads`, it finds all that anyone has read before: what a transaction sees is
-    otherwise older by the moment that other writes take.
+    With `after_reads`, it finds all that anyone has read before: see `mongodb.catch_up`.
     """
     # Threads that start together have numbers that follow each other, so they seldom meet.
     stripes = count(threading.get_native_id())
@@ -47,7 +46,7 @@ def counted(move: Callable[[ClientSession], Changes], *, after_reads: bool = Fal
 
     with mongo().client.start_session() as session:
         if after_reads:
-            mongo().command("ping", session=session)  # its reply says what there is to wait for
+            catch_up(session)
         session.with_transaction(
             transaction,
             read_concern=ReadConcern("snapshot"),

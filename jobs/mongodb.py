@@ -9,6 +9,7 @@ from typing import ParamSpec, TypeVar
 
 import pymongo
 from bson.errors import BSONError
+from pymongo.client_session import ClientSession
 from pymongo.errors import AutoReconnect, DocumentTooLarge, PyMongoError
 
 from jobs.clients import mongo
@@ -69,6 +70,15 @@ def durable(function: Callable[P, R]) -> Callable[P, R]:
             return twice(*args, **kwargs)
 
     return wrapper
+
+
+def catch_up(session: ClientSession) -> None:
+    """Have what follows in this session find all that anyone has read before it.
+
+    What a majority has, and what a transaction sees, is otherwise older by the moment that other
+    writes take.
+    """
+    mongo().command("ping", session=session)  # its reply says what there is to wait for
 
 
 # --- its clock --------------------------------------------------------------------------------

@@ -33,7 +33,7 @@ from jobs.clients import Document, collection, mongo
 from jobs.counting import Written, lane_of
 from jobs.encoding import UNCOUNTED, NewJob
 from jobs.errors import StoreDown
-from jobs.mongodb import BY_ID, clock, durable, now, repeated, store_errors
+from jobs.mongodb import BY_ID, catch_up, clock, durable, now, repeated, store_errors
 from jobs.registry import Lane
 from jobs.sharing import Shared
 from jobs.states import ENDED, REQUEUEABLE, WAITING, State, sources
@@ -91,13 +91,13 @@ def _another(request: Document) -> Document:
 def _settled(name: str, selection: Document, fields: Document | None = None) -> list[Document]:
     """Return what a majority has of a selection, waiting for what is still on its way there.
 
-    "majority" alone does not wait, so it may miss the very write that was in the way.
+    It may be the very write that was in the way.
     """
     majority = collection(name).with_options(
         read_concern=ReadConcern("majority"), read_preference=ReadPreference.PRIMARY
     )
     with mongo().client.start_session(causal_consistency=True) as session:
-        mongo().command("ping", session=session)  # its reply says what there is to wait for
+        catch_up(session)
         return list(majority.find(selection, fields, session=session))
 
 
