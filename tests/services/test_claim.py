@@ -11,6 +11,7 @@ from jobs.clients import mongo
 from jobs.errors import StoreDown
 from jobs.registry import Lane
 from jobs.requests import Request
+from tests.profiler import profiled
 from tests.services.conftest import WORKER, stored
 from workers.unheard import Unheard
 
@@ -165,15 +166,11 @@ def test_what_was_taken_is_in_hand_though_redis_fails_to_give_more(redis_client,
 
 def test_claims_and_their_ends_are_found_by_id_without_trying_other_indexes(claim):
     services.enqueue_many([Request(type="echo", payload={})] * 5)
-    mongo().command("profile", 2)
-    try:
+    with profiled() as entries:
         held = claim(5)
         ends = [services.completion(job, started=0.0, ended=1.0, result=None) for job in held]
         assert services.record(WORKER, ends) == []
-    finally:
-        mongo().command("profile", 0)
-    steps = list(mongo()["system.profile"].find({"ns": f"{mongo().name}.jobs"}))
-    mongo()["system.profile"].drop()
+    steps = [entry for entry in entries if entry["ns"] == f"{mongo().name}.jobs"]
     assert len(steps) == 3  # the claim, the look at it, the end
     assert {step["planSummary"] for step in steps} == {"IXSCAN { _id: 1 }"}
     assert not any(step.get("fromMultiPlanner") for step in steps)

@@ -23,6 +23,7 @@ from jobs.registry import Lane
 from jobs.requests import Request
 from jobs.states import State
 from jobs.tallies import Changes, bucket, quantile
+from tests.profiler import profiled
 from tests.services.conftest import WORKER, in_state, requeue_dead, stored
 
 MEDIUM = Lane("default", "medium")
@@ -645,14 +646,9 @@ def test_the_minutes_have_no_gaps_and_the_current_one_is_last():
 
 def examined(ask):
     """Return how many documents and index keys MongoDB looks at for a question."""
-    database = mongo()
-    database.command("profile", 2)
-    try:
+    with profiled() as entries:
         ask()
-    finally:
-        database.command("profile", 0)
-    seen = list(database["system.profile"].find({"docsExamined": {"$exists": True}}))
-    database["system.profile"].drop()
+    seen = [entry for entry in entries if "docsExamined" in entry]
     assert seen
     return sum(one["docsExamined"] + one["keysExamined"] for one in seen)
 

@@ -11,6 +11,7 @@ from jobs.requests import Request
 from jobs.search import id_near
 from jobs.selectors import AuditFilter, JobFilter
 from jobs.states import State
+from tests.profiler import profiled
 
 pytestmark = pytest.mark.usefixtures("stores")
 
@@ -207,13 +208,9 @@ def test_the_audit_is_not_walked_for_the_few_rows_that_match(chosen):
         {"_id": id_near(at, timedelta()), "at": at, "refused": at == begin} for at in moments
     )
     times = {name: begin + value * hour for name, value in chosen.items() if name != "refused"}
-    mongo().command("profile", 2)
-    try:
+    with profiled() as entries:
         page = selectors.audit(AuditFilter(**{**chosen, **times}))
-    finally:
-        mongo().command("profile", 0)
-    (seen,) = mongo()["system.profile"].find({"ns": f"{mongo().name}.audit"})
-    mongo()["system.profile"].drop()
+    (seen,) = [entry for entry in entries if entry["ns"] == f"{mongo().name}.audit"]
     assert 1 <= len(page.entries) <= 2
     assert seen["docsExamined"] <= 5
 
@@ -256,12 +253,8 @@ def test_mongodb_deletes_no_job_by_itself():
 def test_a_page_of_jobs_reads_no_more_jobs_than_it_shows(chosen):
     set_status(fill(300), State.COMPLETED)
     fill(300)
-    mongo().command("profile", 2)
-    try:
+    with profiled() as entries:
         page = selectors.jobs(JobFilter(**chosen), size=10)
-    finally:
-        mongo().command("profile", 0)
-    read = [entry.get("docsExamined", 0) for entry in mongo()["system.profile"].find()]
-    mongo()["system.profile"].drop()
+    read = [entry.get("docsExamined", 0) for entry in entries]
     assert len(page.jobs) == 10
     assert sum(read) <= 30
