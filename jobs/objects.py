@@ -1,6 +1,6 @@
 """Documents as the ORM's objects, in a fraction of the time that the ORM takes for a query."""
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Container, Iterable, Iterator
 from functools import cache
 from typing import Any, NamedTuple, TypeVar
 
@@ -19,7 +19,7 @@ def documents(model: type[Model]) -> Collection[Document]:
 
 
 def objects(
-    model: type[M], found: Iterable[Document], columns: Iterable[str] | None = None
+    model: type[M], found: Iterable[Document], columns: Container[str] | None = None
 ) -> Iterator[M]:
     """Yield an object for each document. What of `columns` it lacks is `None`.
 
@@ -27,7 +27,7 @@ def objects(
     these are all.
     """
     every = _readers(model)
-    readers = every if columns is None else [each for each in every if each.column in set(columns)]
+    readers = every if columns is None else [each for each in every if each.column in columns]
     names = [reader.attribute for reader in readers]
     for document in found:
         values = []
