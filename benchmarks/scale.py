@@ -285,7 +285,7 @@ def pending_jobs(template: Document, count: int) -> Iterator[Document]:
 
 def overview() -> Figures:
     """Milliseconds of what the overview asks, each the median of many."""
-    from jobs import backlog, counting, counts, fleet, selectors, series, services
+    from jobs import backlog, counting, counts, fleet, rows, series, services
     from jobs.clients import collection
     from jobs.selectors import JobFilter
     from jobs.views.overview import NEWEST_ROWS, newest_dead
@@ -299,10 +299,10 @@ def overview() -> Figures:
 
     asked: dict[str, Callable[[], object]] = {
         "stats": stats,
-        "newest": lambda: selectors.jobs(JobFilter(), size=NEWEST_ROWS),
+        "newest": lambda: rows.rows(JobFilter(), size=NEWEST_ROWS, fields=rows.SHORT),
         "dead": lambda: newest_dead(counts.stats()),
         "live_workers": lambda: fleet.hosts(fleet.groups(counts.stats().held)),
-        "minutes": lambda: (series.hour(), series.top_errors()),
+        "minutes": series.hour_and_errors,
         "rates": lambda: counting.rates([BACKLOG], backlog.RATE_MINUTES),
         "samples": series.recent_samples,
     }

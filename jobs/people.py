@@ -22,7 +22,7 @@ from jobs.clients import redis
 from jobs.memory import Memory
 from jobs.origin import SAFE
 
-KEPT_SECONDS = 30.0
+KEPT_SECONDS = 120.0
 REMEMBERED = 1_000  # users in this process
 
 

@@ -1,9 +1,10 @@
 """Polls of who was let in a moment ago, answered before the rest of Django is asked.
 
 Nine in ten polls learn that nothing has changed, so what they cost is what an open page costs. Once
-one has come the whole way, the same session may ask for the same address again for half a minute.
-What could end that is read each time, in the round trip that finds the part: whether the session
-lives and whether anybody's rights have changed. A poll that is anything else goes the whole way.
+one has come the whole way, the same session may ask for the same address again for as long as the
+rights that it was let in with are kept. What could end that is read each time, in the round trip
+that finds the part: whether the session lives and whether anybody's rights have changed. A poll
+that is anything else goes the whole way.
 See docs/decisions/0022-polls-by-a-short-way.md.
 """
 
@@ -19,7 +20,6 @@ from django.http import HttpRequest, HttpResponse, HttpResponseBase
 from jobs import origin, outages, people, sessions, snapshot
 from jobs.memory import Memory
 
-LET_IN_SECONDS = 30.0
 REMEMBERED = 2_000  # sessions with an address, in this process
 BODIES = 50  # rendered parts in this process
 MOST_BYTES = 500_000  # of one of them
@@ -42,7 +42,7 @@ class _LetIn:
 
     part_key: str
     reading: people.Kept  # of who asks, and their rights
-    until: float
+    until: float  # the session lives
     headers: dict[str, str]
 
 
@@ -102,7 +102,7 @@ def _learn(poll: _Poll, request: HttpRequest, response: HttpResponseBase) -> Htt
         return response
     user: User = request.user  # type: ignore[assignment]
     if reading := people.kept_of(user):
-        until = time.monotonic() + min(LET_IN_SECONDS, sessions.seconds_left(request.session))
+        until = time.monotonic() + sessions.seconds_left(request.session)
         headers = {name: each for name, each in response.items() if name not in OF_ONE_ANSWER}
         _let_in.put(poll.name, _LetIn(part_key, reading, until, headers))
     told = getattr(request, "told", None)

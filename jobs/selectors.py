@@ -4,11 +4,11 @@ import base64
 import binascii
 import re
 from collections import Counter
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import cache
-from typing import Any, Literal, TypeVar
+from typing import Any, Generic, Literal, TypeVar
 
 from bson import ObjectId
 from bson.errors import InvalidId
@@ -19,6 +19,7 @@ from django.db.models import Model, Q, QuerySet
 from jobs import counting, counts, mongodb, registry, repository, search, secrets
 from jobs.clients import Document, collection
 from jobs.errors import FieldError, InvalidRequest, NotFound
+from jobs.memory import Memory
 from jobs.models import ApiToken, AuditEntry, Job, Operation, Queue, SavedView, Worker
 from jobs.mongodb import repeated
 from jobs.objects import documents, objects
@@ -39,18 +40,14 @@ WORKERS = 10_000  # more are not shown, of those that ended and of the others
 TOKENS = 200  # of those in use, and of those that ended
 HELD_ROWS = 20  # of the jobs that a worker holds; more are counted, and not listed
 LARGE = ("payload", "result", "attempts")  # a list leaves them in MongoDB until they are asked for
-LAST_ATTEMPT: Document = {"attempts": {"$slice": ["$attempts", -1]}}
-_UNTRACED = {"$mergeObjects": ["$$attempt", {"traceback": ""}]}
-_SMALL = {"$lte": [{"$bsonSize": "$payload"}, 4096]}
-ROW: Document = {  # what a list of jobs shows of them besides
-    "attempts": {"$map": {"input": LAST_ATTEMPT["attempts"], "as": "attempt", "in": _UNTRACED}},
-    "payload": {"$cond": [_SMALL, "$payload", None]},
-}
-SUMMARY: Document = {}  # nothing besides
-WHOLE: Document = {"payload": 1, "result": 1, **LAST_ATTEMPT}
+LAST_ATTEMPT: Document = {"$slice": ["$attempts", -1]}
+NOTHING: Mapping[str, Any] = {}
+WHOLE: Document = {"payload": 1, "result": 1, "attempts": LAST_ATTEMPT}
+HELD: Document = {"type": 1, "worker": 1, "started_at": 1}  # what is shown of what a worker holds
+NAMES = 1_000  # of workers that this process remembers
 M = TypeVar("M", bound=Model)
+T = TypeVar("T")
 ERROR_TYPE = re.compile(r"[\w.]{1,200}", re.ASCII)
-SIMILAR, SIMILAR_READ = 20, 1_000
 QUERY_MILLISECONDS = 5_000  # a question may not hold up the store for longer
 
 
@@ -84,13 +81,13 @@ class JobFilter:
 
 
 @dataclass(frozen=True)
-class Page:
+class Page(Generic[T]):
     """One page of jobs, newest first. `next_cursor` is `None` on the last one.
 
     `searched_to`: the page is not full, and older jobs than of then have not been looked at yet.
     """
 
-    jobs: list[Job]
+    jobs: list[T]
     next_cursor: str | None
     searched_to: datetime | None = None
 
@@ -103,13 +100,31 @@ def jobs(
     order: Order = "newest",
     queues: Collection[str] | None = None,
     reveal: bool = False,
-    fields: Document = SUMMARY,
-) -> Page:
-    """Return one page of the jobs that match, of these queues, or with `None` of all.
+) -> Page[Job]:
+    """Return one page of the jobs that match, without what is large; see `page`."""
+
+    def read(ids: list[ObjectId]) -> list[Job]:
+        return _listed({"_id": {"$in": ids}}, ORDERS[order], len(ids))
+
+    how: Any = {"cursor": cursor, "size": size, "order": order, "queues": queues, "reveal": reveal}
+    return page(chosen, read, **how)
+
+
+def page(
+    chosen: JobFilter,
+    read: Callable[[list[ObjectId]], list[T]],
+    *,
+    cursor: str = "",
+    size: int = PAGE_SIZE,
+    order: Order = "newest",
+    queues: Collection[str] | None = None,
+    reveal: bool = False,
+) -> Page[T]:
+    """Return one page of the jobs that match, of these queues, or with `None` of all, as `read`.
 
     Pages are cut by id, so jobs that arrive meanwhile neither shift nor repeat a row. What no
     index answers is looked for in a bounded number of jobs: see `Page.searched_to`. `reveal`:
-    secret payload fields may be searched. `fields`: what to read besides, such as `ROW`; masked.
+    secret payload fields may be searched.
 
     Raises `InvalidRequest` for a bad filter or cursor, `StoreDown` for a question that takes more
     than 5 s.
@@ -118,18 +133,10 @@ def jobs(
     after = {("$gt" if order == "oldest" else "$lt"): _read_cursor(cursor)} if cursor else None
     every = _conditions(chosen, queues, after, reveal=reveal)
     found = search.find(every, counts.stats().by_status, ORDERS[order], size + 1)
-    shown = _listed({"_id": {"$in": found.ids[:size]}}, ORDERS[order], size, fields)
-    for job in shown if "payload" in fields else ():
-        _mask(job)
+    shown = read(found.ids[:size])
     last = found.ids[size - 1] if len(found.ids) > size else found.edge
     searched_to = found.edge.generation_time if found.edge else None
     return Page(shown, _cursor(last) if last else None, searched_to)
-
-
-def _mask(job: Job) -> None:
-    result = job.result if "result" in vars(job) else None
-    if job.payload is not None:
-        job.payload, job.result = secrets.shown(job.type, job.payload, result)
 
 
 def every_job(chosen: JobFilter, most: int, *, reveal: bool = False) -> Iterator[Job]:
@@ -141,7 +148,7 @@ def every_job(chosen: JobFilter, most: int, *, reveal: bool = False) -> Iterator
         found = search.find(every, counts.stats().by_status, NEWEST_FIRST, size)
         for part in _parts(found.ids):
             for job in _listed({"_id": {"$in": part}}, NEWEST_FIRST, len(part), WHOLE):
-                _mask(job)
+                job.payload, job.result = secrets.shown(job.type, job.payload, job.result)
                 yield job
         last = found.ids[-1] if len(found.ids) == size else found.edge
         if last is None:
@@ -172,7 +179,7 @@ def count(chosen: JobFilter, *, reveal: bool = False) -> dict[str, search.Count]
 
 
 def _listed(
-    selection: Mapping[str, Any], order: int, limit: int, fields: Document = SUMMARY
+    selection: Mapping[str, Any], order: int, limit: int, fields: Mapping[str, Any] = NOTHING
 ) -> list[Job]:
     """Return jobs of a selection by age, without what is large, read by way of an index.
 
@@ -186,7 +193,7 @@ def _read(
     selection: Mapping[str, Any],
     order: Document,
     limit: int,
-    fields: Document = SUMMARY,
+    fields: Mapping[str, Any] = NOTHING,
 ) -> list[M]:
     shown = {**_columns(model), **fields}
     with mongodb.within(QUERY_MILLISECONDS / 1000):
@@ -211,11 +218,12 @@ def _jobs() -> QuerySet[Job]:
     return query
 
 
-def newer_cursor(chosen: JobFilter, page: Page, *, reveal: bool = False) -> str | None:
-    """Return the cursor of the page before `page`; `""`: the first; `None`: no such page."""
-    if not page.jobs:
-        return ""
-    newer = _conditions(chosen, None, {"$gt": page.jobs[0].id}, reveal=reveal)
+def newer_cursor(chosen: JobFilter, newest: str, *, reveal: bool = False) -> str | None:
+    """Return the cursor of the page before that of which the job `newest` is the first.
+
+    `""`: the first page; `None`: there is no such page.
+    """
+    newer = _conditions(chosen, None, {"$gt": ObjectId(newest)}, reveal=reveal)
     found = search.find(newer, counts.stats().by_status, OLDEST_FIRST, PAGE_SIZE + 1)
     if len(found.ids) > PAGE_SIZE:
         return _cursor(found.ids[PAGE_SIZE])
@@ -330,29 +338,6 @@ def _whole(id: ObjectId) -> Job | None:
     """Return a job with all its fields."""
     with mongodb.store_errors():
         return next(objects(Job, documents(Job).find({"_id": id}, limit=1)), None)
-
-
-def similar(job: Job) -> list[Job]:
-    """Return the last jobs, beside this one, of its type that failed last with its kind of error.
-
-    They are among the `SIMILAR_READ` failed last submitted; at most `SIMILAR` of them.
-    """
-    if not job.attempts or not job.attempts[-1].error_type:
-        return []
-    error = {"$eq": [{"$last": "$attempts.error_type"}, {"$literal": job.attempts[-1].error_type}]}
-    found: list[Job] = []
-    for status in (State.DEAD, State.RETRYING):
-        pipeline: list[Document] = [
-            {"$match": {"status": status, "_id": {"$ne": job.id}}},
-            {"$sort": {"_id": NEWEST_FIRST}},
-            {"$limit": SIMILAR_READ},
-            {"$match": {"type": job.type, "$expr": error}},
-            {"$limit": SIMILAR},
-            {"$project": _columns(Job)},
-        ]
-        with mongodb.within(QUERY_MILLISECONDS / 1000):
-            found += objects(Job, documents(Job).aggregate(pipeline), _columns(Job))
-    return sorted(found, key=lambda each: each.id, reverse=True)[:SIMILAR]
 
 
 @cache
@@ -496,26 +481,35 @@ def _worker_view(worker: Worker, now: datetime, held: Mapping[str, int]) -> Work
 
 @repeated
 def held_jobs(worker: ObjectId | None = None) -> dict[ObjectId, list[Job]]:
-    """Return what each worker holds, or only this one: the first `HELD_ROWS`, the oldest first."""
+    """Return what each worker holds, or only this one: the first `HELD_ROWS`, the oldest first.
+
+    Of each job only `HELD` is read.
+    """
     oldest = {"started_at": OLDEST_FIRST, "_id": OLDEST_FIRST}
     first = {"n": HELD_ROWS, "sortBy": oldest, "output": "$$ROOT"}
     pipeline: list[Document] = [
         {"$match": {"status": State.RUNNING, **({"worker": worker} if worker else {})}},
-        {"$project": _columns(Job)},
+        {"$project": HELD},
         {"$group": {"_id": "$worker", "jobs": {"$topN": first}}},
         {"$unwind": "$jobs"},
         {"$replaceWith": "$jobs"},
     ]
     held: dict[ObjectId, list[Job]] = {}
     with mongodb.within(QUERY_MILLISECONDS / 1000):
-        for job in objects(Job, documents(Job).aggregate(pipeline), _columns(Job)):
+        for job in objects(Job, documents(Job).aggregate(pipeline), {"_id", *HELD}):
             held.setdefault(job.worker, []).append(job)
     return held
 
 
+_names: Memory[str] = Memory(NAMES)
+
+
 def worker_names(ids: Sequence[ObjectId]) -> dict[ObjectId, str]:
     """Return host and process of these workers; those that ended long ago are forgotten."""
-    return {worker.id: str(worker) for worker in Worker.objects.filter(id__in=list(ids))}
+    if unknown := [id for id in ids if _names.get(str(id)) is None]:
+        for worker in Worker.objects.filter(id__in=unknown):
+            _names.put(str(worker.id), str(worker))
+    return {id: name for id in ids if (name := _names.get(str(id)))}
 
 
 def queues() -> list[Queue]:
@@ -530,9 +524,10 @@ def _queues(selection: Document) -> list[Queue]:
     return list(objects(Queue, documents(Queue).aggregate(pipeline)))
 
 
-def saved_views(user: User) -> list[SavedView]:
-    """Return the queries that a person keeps, by name."""
-    return list(SavedView.objects.filter(user=user))
+def saved_views(user: User) -> QuerySet[SavedView]:
+    """Return the queries that a person keeps, by name; asked for when they are used."""
+    found: QuerySet[SavedView] = SavedView.objects.filter(user=user)
+    return found
 
 
 def tokens() -> list[ApiToken]:

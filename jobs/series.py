@@ -89,12 +89,13 @@ class TopError:
     count: int
 
 
-def top_errors() -> list[TopError]:
-    """Return what failed most in the last hour, whatever became of the jobs since."""
-    every = Counter[tuple[str, str]]()
-    for lately in _hour(""):
+def hour_and_errors() -> tuple[list[Minute], list[TopError]]:
+    """Return `hour`, and what failed most in it, whatever became of the jobs since."""
+    every, hour = Counter[tuple[str, str]](), _hour("")
+    for lately in hour:
         every.update(lately.errors)
-    return [TopError(*of, count) for of, count in every.most_common(TOP_ERRORS)]
+    errors = [TopError(*of, count) for of, count in every.most_common(TOP_ERRORS)]
+    return [lately.minute for lately in hour], errors
 
 
 @dataclass(frozen=True)

@@ -1,7 +1,7 @@
 """How pages show values. Nothing here asks a store, nothing here marks text as safe."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Hashable, Mapping
 from datetime import UTC, datetime
 from functools import cache, lru_cache
 from typing import Any
@@ -12,8 +12,8 @@ from django.template.loader import render_to_string
 from django.urls import reverse
 from django.utils.html import format_html, format_html_join
 
-from jobs.models import Attempt, Job
 from jobs.roles import CHANGING
+from jobs.rows import Row
 
 register = template.Library()
 
@@ -46,7 +46,7 @@ ACT = (
     ' hx-sync="this:drop"'
 )
 MINUTES = 2_000  # rows of charts that a process remembers: those of some 15 pages
-SHOWN = 60  # characters of a value in a list
+ROWS = 500  # and of lists of jobs: those of ten pages; with long tracebacks they take 16 MB
 SECONDS = (("d", 86400), ("h", 3600), ("m", 60))
 
 
@@ -124,6 +124,13 @@ def minute(at: datetime, values: tuple[str, ...]) -> str:
     return format_html('<tr><th scope="row">{}</th>{}</tr>', f"{at.astimezone(UTC):%H:%M}", cells)
 
 
+@register.simple_tag
+@lru_cache(ROWS)
+def row(template: str, job: Row, **shown: Hashable) -> str:
+    """A job in a list: the same in the next part, unless it has moved."""
+    return render_to_string(f"parts/{template}.html", {"job": job, **shown})
+
+
 @register.filter
 def short_id(id: object) -> str:
     """The end of an id, which is what differs between neighbours."""
@@ -196,24 +203,6 @@ def signed(value: int) -> str:
 @register.filter
 def first_line(text: str | None) -> str:
     return (text or "").strip().partition("\n")[0][:300]
-
-
-@register.filter
-def last_attempt(job: Job) -> Attempt | None:
-    return job.attempts[-1] if job.attempts else None
-
-
-@register.filter
-def key_args(payload: object) -> list[tuple[str, str]]:
-    """The first two values of a payload that a list can show, cut short."""
-    fields = payload.items() if isinstance(payload, dict) else ()
-    plain = [(name, value) for name, value in fields if not isinstance(value, dict | list)]
-    return [(name, _short(value)) for name, value in plain[:2]]
-
-
-def _short(value: object) -> str:
-    text = value if isinstance(value, str) else json.dumps(value)
-    return text if len(text) <= SHOWN else f"{text[:SHOWN]}…"
 
 
 @register.filter

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from django.http import Http404, HttpResponse
 from django.shortcuts import resolve_url
 
-from jobs import letters, query, selectors, services
+from jobs import letters, query, rows, selectors, services
 from jobs.letters import DeadGroup
 from jobs.query import Term
 from jobs.selectors import JobFilter
@@ -13,7 +13,6 @@ from jobs.states import State
 from jobs.views.door import Request, act, live, page
 from jobs.views.job_list import actions, listed
 
-LETTER = {"attempts": selectors.LAST_ATTEMPT["attempts"]}
 BAR, HEIGHT = 4, 20  # of a sparkline: what an hour takes, and the most that died in one
 
 
@@ -21,7 +20,7 @@ BAR, HEIGHT = 4, 20  # of a sparkline: what an hour takes, and the most that die
 def dead(request: Request) -> HttpResponse:
     chosen = {name: request.GET.get(name, "").strip() for name in ("type", "queue")}
     narrowed = JobFilter(status=State.DEAD, type=chosen["type"], queue=chosen["queue"])
-    found = listed(request, narrowed, fields=LETTER)
+    found = listed(request, narrowed, fields=rows.LETTER)
     grouped = letters.dead_groups(**chosen) if not found["faults"] else None
     context = {
         **found,
@@ -32,7 +31,8 @@ def dead(request: Request) -> HttpResponse:
         "text": _text(**chosen),
         "actions": actions(request, State.DEAD),
         "types": [job_type.name for job_type in selectors.job_types()],
-        "queues": [queue.name for queue in selectors.queues()],
+        # Outside of the live part: asked for only when the whole page is.
+        "queues": lambda: [queue.name for queue in selectors.queues()],
     }
     status = 400 if found["faults"] else 200
     # The groups show on the first page alone.
@@ -45,7 +45,7 @@ def dead_group(request: Request, alike: str) -> HttpResponse:
     grouped = letters.dead_group(_fingerprint(alike))
     (group,) = grouped.groups
     text = _text(fingerprint=alike)
-    found = listed(request, JobFilter(query=text), fields=LETTER)
+    found = listed(request, JobFilter(query=text), fields=rows.LETTER)
     context = {
         **found,
         "chosen": {},

@@ -10,6 +10,7 @@ from django.shortcuts import resolve_url
 
 from jobs import (
     links,
+    rows,
     secrets,
     selectors,
     services,
@@ -58,7 +59,7 @@ def _job_page(request: Request, job: Job, *, revealed: bool = False) -> HttpResp
         "result": lambda: _shown(job.result),
         # Outside of the live part: asked for only when the whole page is.
         "payload": lambda: _shown(job.payload),
-        "similar": lambda: selectors.similar(job),
+        "similar": lambda: rows.similar(job),
         "actions": lambda: [(verb, snippets.action(verb, str(job.id), site)) for verb in verbs],
     }
     if revealed:

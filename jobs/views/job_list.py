@@ -8,10 +8,11 @@ from urllib.parse import urlencode
 from django.http import HttpResponse
 from django.shortcuts import render, resolve_url
 
-from jobs import counts, query, roles, search, selectors, services, suggestions
+from jobs import counts, query, roles, rows, search, selectors, services, suggestions
 from jobs.errors import FieldError, InvalidRequest
 from jobs.query import Term
-from jobs.selectors import JobFilter
+from jobs.rows import Row
+from jobs.selectors import JobFilter, Page
 from jobs.serializers.jobs import ExportShape
 from jobs.states import ALLOWED, Action, State
 from jobs.views.door import Request, act, live, page
@@ -67,16 +68,16 @@ def listed(
     request: Request,
     chosen: JobFilter,
     faults: Sequence[FieldError] = (),
-    fields: dict[str, Any] = selectors.ROW,
+    fields: dict[str, Any] = rows.LONG,
 ) -> dict[str, Any]:
     """Return what a page shows of the jobs that match: one page of them, and the way to others."""
     cursor = request.GET.get("cursor", "")
     reveal = roles.may(request.user, "view_payload")
-    found, newer = selectors.Page([], None), None
+    found, newer = Page[Row]([], None), None
     if not faults:
         try:
-            found = selectors.jobs(chosen, cursor=cursor, reveal=reveal, fields=fields)
-            newer = selectors.newer_cursor(chosen, found, reveal=reveal) if cursor else None
+            found = rows.rows(chosen, cursor=cursor, reveal=reveal, fields=fields)
+            newer = _newer(chosen, found, reveal=reveal) if cursor else None
         except InvalidRequest as error:
             faults = error.errors
     held_by = [job.worker for job in found.jobs if job.worker]
@@ -91,6 +92,12 @@ def listed(
         # A later page stays as it was read: only the first one shows what arrives.
         "polls": not cursor and not faults,
     }
+
+
+def _newer(chosen: JobFilter, page: Page[Row], *, reveal: bool) -> str | None:
+    if not page.jobs:
+        return ""
+    return selectors.newer_cursor(chosen, page.jobs[0].id, reveal=reveal)
 
 
 def _older(request: Request) -> dict[str, str]:
@@ -203,5 +210,5 @@ def job_export(request: Request, form: str) -> HttpResponse:
         actor=request.user.get_username(),
         reveal=roles.may(request.user, "view_payload"),
     )
-    rows = (ExportShape.model_validate(job).answer() for job in found)
-    return export("jobs", form, list(ExportShape.model_fields), rows)
+    lines = (ExportShape.model_validate(job).answer() for job in found)
+    return export("jobs", form, list(ExportShape.model_fields), lines)

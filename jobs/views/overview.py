@@ -5,11 +5,11 @@ from dataclasses import dataclass
 
 from django.http import HttpResponse
 
-from jobs import backlog, charts, selectors, series
+from jobs import backlog, charts, rows, series
 from jobs.backlog import Backlog, LaneState, QueueState
 from jobs.counts import Stats
-from jobs.models import Job
-from jobs.selectors import ROW, JobFilter
+from jobs.rows import Row
+from jobs.selectors import JobFilter
 from jobs.series import Sample
 from jobs.states import State
 from jobs.views import graphs
@@ -88,27 +88,29 @@ def _cards(stats: Stats, past: Sequence[Sample]) -> list[Card]:
     ]
 
 
-def newest_dead(stats: Stats) -> list[Job]:
+def newest_dead(stats: Stats) -> list[Row]:
     """Return the newest dead letters; if the totals know of none, without a look.
 
     For that, MongoDB would pass by the index entries of what has just run, minutes long.
     """
     dead = JobFilter(status=State.DEAD)
-    return selectors.jobs(dead, size=DEAD_ROWS).jobs if stats.by_status[State.DEAD] else []
+    if not stats.by_status[State.DEAD]:
+        return []
+    return rows.rows(dead, size=DEAD_ROWS, fields=rows.SUMMARY).jobs
 
 
 @page("view")
 def overview(request: Request) -> HttpResponse:
-    now, minutes = backlog.read(), series.hour()
+    now, (minutes, errors) = backlog.read(), series.hour_and_errors()
     status = request.GET.get("status", "")
     context = {
         "health": _health(now),
         "cards": _cards(now.stats, now.samples),
         "queues": now.queues,
         "graphs": [graphs.throughput(minutes), graphs.waits(minutes), graphs.runs(minutes)],
-        "errors": series.top_errors(),
+        "errors": errors,
         "hosts": now.hosts,
-        "recent": selectors.jobs(JobFilter(status=status), size=NEWEST_ROWS, fields=ROW).jobs,
+        "recent": rows.rows(JobFilter(status=status), size=NEWEST_ROWS, fields=rows.SHORT).jobs,
         "status": status,
         "states": list(State),
         "dead": newest_dead(now.stats),

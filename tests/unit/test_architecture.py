@@ -19,7 +19,7 @@ STORES = {"clients", "mongodb", "claims", "counting", "repository", "sweeps", "l
 }
 RULES = {"services", "selectors", "requests", "idempotency", "conservation", "audit"} | {
     *("backlog", "fleet", "series", "why", "supervisors", "snippets", "links"),
-    *("search", "letters", "suggestions", "counts"),
+    *("search", "letters", "suggestions", "counts", "rows"),
     *("snapshot", "people", "sessions", "system", "accounts", "logins"),
 }
 DOORS = {"api", "views", "forms", "serializers", "admin"}

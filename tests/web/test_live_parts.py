@@ -253,7 +253,7 @@ def test_a_change_in_another_process_holds_from_the_next_poll_on(
     assert poll(client, "/jobs/").status_code == 403
 
 
-def test_a_change_that_nobody_was_told_of_holds_after_half_a_minute(
+def test_a_change_that_nobody_was_told_of_holds_after_two_minutes(
     olga: tuple[Client, User], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     client, user = olga
@@ -262,7 +262,7 @@ def test_a_change_that_nobody_was_told_of_holds_after_half_a_minute(
     assert poll(client, "/jobs/").status_code == 200
     known = people._kept.get(name := people._name(user.pk))
     assert known
-    assert known.until - time.monotonic() <= 30
+    assert known.until - time.monotonic() <= 120
     people._kept.put(name, replace(known, until=time.monotonic()))
     assert poll(client, "/jobs/").status_code == 403
 

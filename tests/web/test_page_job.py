@@ -9,7 +9,7 @@ from bson import ObjectId
 from django.test import Client
 from pydantic import SecretStr
 
-from jobs import links, registry, secrets, selectors, services
+from jobs import links, registry, rows, secrets, selectors, services
 from jobs.clients import collection
 from jobs.models import AuditEntry, Job
 from tests.web.conftest import FRAGMENT, HOSTILE, NAME, Line, changes
@@ -75,7 +75,7 @@ def test_jobs_that_failed_alike_are_listed_and_others_are_not(operator: Client, 
     other = line.dead()
     kind = {"$set": {"attempts.0.error_type": "OSError"}}
     collection("jobs").update_one({"_id": ObjectId(other)}, kind)
-    found = [str(job.id) for job in selectors.similar(selectors.job(id))]
+    found = [row.id for row in rows.similar(selectors.job(id))]
     assert found == [alike]
     page = shown(operator, id)
     assert f'id="similar-{alike}"' in page
