@@ -1,38 +1,44 @@
-"""`make viewers`: a hundred open pages that poll, what they cost, and what the workers feel of it.
+"""`make viewers`: a hundred open pages that poll, what they cost, and what workers feel of it.
 
-Each viewer is logged in, has one of five pages open and asks every two seconds with the rev it has,
-as the script of the pages does. First nothing happens, then workers drain a backlog without viewers
-and one with them, several times; who is first changes, since the machine's speed does.
+Each viewer is logged in, has one of five pages open and asks every two seconds, as the script of
+the pages does. First nothing happens. Then workers drain some backlogs, and every three seconds the
+viewers look away or look again: each such span is compared with the two around it, since the speed
+of a drain changes more from minute to minute than viewers change it.
 """
 
 import argparse
-import asyncio
 import json
 import multiprocessing
 import os
-import random
-import re
 import statistics
 import sys
 import time
-from collections import Counter
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, nullcontext
-from multiprocessing.synchronize import Event
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
-from benchmarks import bench
+from benchmarks import bench, crowd
 from benchmarks.processes import Failed, Tree, family, kill_all, start, tail, until
 from taskqueue.embedded import free_port
 from taskqueue.run import WEB
 
-EVERY_SECONDS = 2.0
-PAGES = ("/", "/jobs/", "/dead/", "/queues/", "/workers/")
-ORDERS = (("without", "with"), ("with", "without"))
 WARM_SECONDS = 5.0  # of viewers, before anything is measured
-REV = re.compile(rb'name="rev" value="([^"]+)"')
+SETTLE_SECONDS = 0.5  # after they have looked away or begun to look
+SPAN_SECONDS = 2.5
 WORKERS = [sys.executable, "manage.py", "runworkers"]
+
+
+@dataclass(frozen=True)
+class Span:
+    """Some seconds of a drain."""
+
+    watched: bool
+    rate: float  # jobs that ended in a second
+    cpu: float  # of the web processes, in percent of a core
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -41,8 +47,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument(
         "--seconds", type=float, default=30, help="of viewers while nothing happens"
     )
-    parser.add_argument("--jobs", type=int, default=50_000, help="of each backlog; in thousands")
-    parser.add_argument("--pairs", type=int, default=6, help="of drains")
+    parser.add_argument("--jobs", type=int, default=250_000, help="of each backlog; in thousands")
+    parser.add_argument("--drains", type=int, default=6)
     parser.add_argument("--stored", type=int, default=10_000, help="jobs there are beforehand")
     chosen = parser.parse_args(arguments)
     with bench.site("viewers") as folder:
@@ -51,36 +57,54 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 def _measure(folder: Path, chosen: argparse.Namespace) -> dict[str, Any]:
     _fill(chosen.stored)
-    sessions = _sessions(chosen.viewers)
-    port = free_port()
-    log = folder / "web.log"
+    port, log = free_port(), folder / "web.log"
     web = start([*WEB, "--bind", f"127.0.0.1:{port}"], dict(os.environ), log)
     tree = Tree([WORKERS], dict(os.environ), folder / "tree.log")
     try:
         until(lambda: _listens(port), 60, "the web process answers")
         until(_workers_live, 60, "workers are live")
-        with _watched(port, sessions, web.pid, log) as idle:
-            time.sleep(chosen.seconds)
-        rates: dict[str, list[float]] = {"without": [], "with": []}
-        busy: list[dict[str, Any]] = []
-        for pair in range(chosen.pairs):
-            for which in ORDERS[pair % 2]:
-                watched = _watched(port, sessions, web.pid, log)
-                with watched if which == "with" else nullcontext() as seen:
-                    rates[which].append(_drain(chosen.jobs))
-                if seen:
-                    busy.append(seen)
+        with _crowd(port, _sessions(chosen.viewers)) as told:
+            idle = _idle(told, web.pid, chosen.seconds, log)
+            drains = [
+                _drain(told, web.pid, chosen.jobs, watched=bool(number % 2))
+                for number in range(chosen.drains)
+            ]
+            seen = _seen(told, log)
     finally:
         kill_all([web, *tree.members])
-    middle = {name: statistics.median(each) for name, each in rates.items()}
+    spans = [span for drain in drains for span in drain]
+    slower = compared(drains)
     return {
         "viewers": chosen.viewers,
         "jobs_stored": chosen.stored,
         "idle": idle,
-        "draining": busy,
-        "drained_per_second": {name: [round(r) for r in each] for name, each in rates.items()},
-        "slower_by_percent": round(100 * (1 - middle["with"] / middle["without"]), 1),
+        "draining": {"cpu_percent_of_one_core": _middle(s.cpu for s in spans if s.watched), **seen},
+        "drained_per_second": {
+            "without": _middle(span.rate for span in spans if not span.watched),
+            "with": _middle(span.rate for span in spans if span.watched),
+        },
+        "compared": len(slower),
+        "slower_by_percent": round(statistics.mean(slower), 1),
+        "standard_error": round(statistics.stdev(slower) / len(slower) ** 0.5, 1),
     }
+
+
+def compared(drains: Sequence[Sequence[Span]]) -> list[float]:
+    """Return by how many percent the watched half of each span and its two neighbours was slower.
+
+    Neighbours in time, which are of the other kind: what slows all alike cancels out.
+    """
+    found = []
+    for drain in drains:
+        for before, span, after in zip(drain, drain[1:], drain[2:], strict=False):
+            around = (before.rate + after.rate) / 2
+            slow, fast = (span.rate, around) if span.watched else (around, span.rate)
+            found.append(100 * (1 - slow / fast))
+    return found
+
+
+def _middle(numbers: Iterator[float]) -> float:
+    return round(statistics.median(numbers), 1)
 
 
 # --- jobs and people --------------------------------------------------------------------------
@@ -128,12 +152,11 @@ def _sessions(count: int) -> list[str]:
     return keys
 
 
-def _drain(count: int) -> float:
-    """Have the workers run so many jobs; return how many a second, from first end to last."""
+def _backlog(count: int) -> Any:
+    """Have so many jobs wait in a paused queue; return an id before theirs."""
     from bson import ObjectId
 
     from jobs import services
-    from jobs.clients import collection
     from jobs.requests import Request
 
     services.pause("default", actor="benchmark")
@@ -141,14 +164,40 @@ def _drain(count: int) -> float:
     first = ObjectId()
     for _ in range(count // 1000):
         services.enqueue_many([Request(type="noop", payload={})] * 1000)
+    return first
+
+
+def _drain(told: Connection, web: int, count: int, *, watched: bool) -> list[Span]:
+    """Have workers drain a backlog while viewers look every other span; return all whole spans."""
+    from jobs import services
+    from jobs.clients import collection
+
+    jobs, these = collection("jobs"), {"_id": {"$gt": _backlog(count)}}
+    pending = {**these, "status": "pending"}
+    spans = []
     services.resume("default", actor="benchmark")
-    jobs, these = collection("jobs"), {"_id": {"$gt": first}}
-    unended = {"status": {"$in": ["pending", "running"]}}
-    until(lambda: not jobs.count_documents(unended, limit=1), 600, "the backlog is drained", 0.2)
-    span = {"$group": {"_id": 1, "a": {"$min": "$finished_at"}, "z": {"$max": "$finished_at"}}}
-    (ends,) = jobs.aggregate([{"$match": these}, span])
-    seconds: float = (ends["z"] - ends["a"]).total_seconds()
-    return count / seconds
+    while True:
+        told.send("look" if watched else "nothing")
+        time.sleep(SETTLE_SECONDS)
+        began, cpu, begin = time.monotonic(), _cpu_seconds(web), datetime.now(UTC)
+        time.sleep(SPAN_SECONDS)
+        seconds, cpu, end = time.monotonic() - began, _cpu_seconds(web) - cpu, datetime.now(UTC)
+        if not jobs.count_documents(pending, limit=1):
+            break
+        spans.append((watched, begin, end, 100 * cpu / seconds))
+        watched = not watched
+    told.send("nothing")
+    running = {**these, "status": {"$in": ["pending", "running"]}}
+    until(lambda: not jobs.count_documents(running, limit=1), 60, "the backlog is drained", 0.2)
+    return [
+        Span(
+            watched,
+            jobs.count_documents({**these, "finished_at": {"$gte": begin, "$lt": end}})
+            / (end - begin).total_seconds(),
+            cpu,
+        )
+        for watched, begin, end, cpu in spans
+    ]
 
 
 def _workers_live() -> bool:
@@ -170,92 +219,49 @@ def _listens(port: int) -> bool:
 
 
 @contextmanager
-def _watched(port: int, sessions: list[str], pid: int, log: Path) -> Iterator[dict[str, Any]]:
-    """Have viewers look meanwhile; the dictionary says what they saw, and what it cost."""
-    found: dict[str, Any] = {}
+def _crowd(port: int, sessions: list[str]) -> Iterator[Connection]:
+    """Play viewers in a process of their own: their own work is not the web's."""
     spawned = multiprocessing.get_context("spawn")
-    begin, ended, answers = spawned.Event(), spawned.Event(), spawned.SimpleQueue()
-    crowd = spawned.Process(target=_look, args=(port, sessions, begin, ended, answers))
-    crowd.start()
-    time.sleep(WARM_SECONDS)
-    begin.set()
-    before, began = _cpu_seconds(pid), time.monotonic()
+    told, telling = spawned.Pipe()
+    process = spawned.Process(target=crowd.play, args=(port, sessions, telling))
+    process.start()
     try:
-        yield found
+        yield told
     finally:
-        seconds, cpu = time.monotonic() - began, _cpu_seconds(pid) - before
-        ended.set()
-        statuses, took = answers.get()
-        crowd.join()
+        told.send("end")
+        process.join()
+
+
+def _idle(told: Connection, web: int, seconds: float, log: Path) -> dict[str, Any]:
+    """Return what viewers cost while nothing happens, and what they saw."""
+    told.send("look")
+    time.sleep(WARM_SECONDS)
+    _seen(told, log)
+    began, cpu = time.monotonic(), _cpu_seconds(web)
+    time.sleep(seconds)
+    seconds, cpu = time.monotonic() - began, _cpu_seconds(web) - cpu
+    return {"cpu_percent_of_one_core": round(100 * cpu / seconds, 1), **_seen(told, log)}
+
+
+def _seen(told: Connection, log: Path) -> dict[str, Any]:
+    """Return what viewers saw since they were asked last."""
+    told.send("tell")
+    seen: crowd.Seen = told.recv()
+    statuses, took = seen
     if strange := statuses.keys() - {200, 204}:
         raise Failed(f"viewers were answered {sorted(strange)}: {tail(log)}")
-    cuts = statistics.quantiles(took, n=100)
-    total = sum(statuses.values())
-    found |= {
-        "seconds": round(seconds, 1),
-        "requests_per_second": round(total / seconds, 1),
+    cuts, total = statistics.quantiles(took, n=100), sum(statuses.values())
+    return {
         "p50_ms": round(1000 * cuts[49], 1),
         "p95_ms": round(1000 * cuts[94], 1),
-        "cpu_percent_of_one_core": round(100 * cpu / seconds, 1),
+        "answers": total,
         "share_of_204_percent": round(100 * statuses[204] / total, 1),
-        "statuses": {str(status): count for status, count in sorted(statuses.items())},
     }
 
 
 def _cpu_seconds(pid: int) -> float:
     times = [process.cpu_times() for process in family(pid)]
     return float(sum(time.user + time.system for time in times))
-
-
-def _look(port: int, sessions: list[str], begin: Event, ended: Event, answers: Any) -> None:
-    """Be all viewers, in a process of its own: their own work is not the web's."""
-    answers.put(asyncio.run(_crowd(port, sessions, begin, ended)))
-
-
-async def _crowd(
-    port: int, sessions: list[str], begin: Event, ended: Event
-) -> tuple[Counter[int], list[float]]:
-    statuses, took = Counter[int](), list[float]()
-
-    async def view(number: int, session: str) -> None:
-        path, rev, lines = PAGES[number % len(PAGES)], b"", None
-        await asyncio.sleep(EVERY_SECONDS * random.random())  # noqa: S311 - spreads them
-        while not ended.is_set():
-            asked = time.monotonic()
-            lines, (status, body) = await _ask(port, f"{path}?rev={rev.decode()}", session, lines)
-            if match := REV.search(body):
-                rev = match[1]
-            if begin.is_set() and not ended.is_set():
-                statuses[status] += 1
-                took.append(time.monotonic() - asked)
-            await asyncio.sleep(max(0.0, asked + EVERY_SECONDS - time.monotonic()))
-
-    await asyncio.gather(*(view(*each) for each in enumerate(sessions)))
-    return statuses, took
-
-
-Lines = tuple[asyncio.StreamReader, asyncio.StreamWriter]
-
-
-async def _ask(
-    port: int, path: str, session: str, lines: Lines | None
-) -> tuple[Lines | None, tuple[int, bytes]]:
-    """Ask as htmx does, on the connection there is or, once it was closed, on another."""
-    if lines is None or lines[0].at_eof():
-        lines = await asyncio.open_connection("127.0.0.1", port)
-    reader, writer = lines
-    head = f"GET {path} HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\nHX-Request: true\r\n"
-    try:
-        writer.write(f"{head}Cookie: sessionid={session}\r\n\r\n".encode())
-        answer = await reader.readuntil(b"\r\n\r\n")
-    except (ConnectionError, asyncio.IncompleteReadError):
-        return await _ask(port, path, session, None)
-    length = re.search(rb"(?i)\r\ncontent-length: (\d+)", answer)
-    body = await reader.readexactly(int(length[1])) if length else b""
-    if b"\r\nConnection: close" in answer:
-        writer.close()
-        return None, (int(answer[9:12]), body)
-    return lines, (int(answer[9:12]), body)
 
 
 if __name__ == "__main__":
