@@ -12,7 +12,7 @@ from pydantic import SecretStr
 from jobs import links, registry, rows, secrets, selectors, services
 from jobs.clients import collection
 from jobs.models import AuditEntry, Job
-from tests.web.conftest import FRAGMENT, HOSTILE, NAME, Line, changes
+from tests.web.conftest import FRAGMENT, HOSTILE, NAME, Commands, Line, changes
 
 SECRET = "sealed_probe"
 
@@ -81,6 +81,20 @@ def test_jobs_that_failed_alike_are_listed_and_others_are_not(operator: Client, 
     assert f'id="similar-{alike}"' in page
     assert f'id="similar-{other}"' not in page
     assert "Failed alike" not in shown(operator, line.completed())
+
+
+def test_those_that_failed_alike_take_one_question_for_each_state(
+    operator: Client, line: Line, commands: Commands
+) -> None:
+    id = line.dead()
+    asked = []
+    for _ in range(2):
+        line.dead()
+        shown(operator, id)  # whoever looks first is read
+        commands.names.clear()
+        assert "Failed alike" in shown(operator, id)
+        asked.append(len(commands.names))
+    assert asked[0] == asked[1]
 
 
 def test_a_payload_is_a_tree_and_as_json(operator: Client, line: Line) -> None:

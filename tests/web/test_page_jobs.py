@@ -3,8 +3,9 @@
 import pytest
 from django.test import Client
 
-from jobs import selectors, services
+from jobs import selectors, services, snapshot
 from jobs.requests import Request
+from jobs.templatetags import job_tags
 from tests.web.conftest import FRAGMENT, HOSTILE, NAME, Line, changes
 
 
@@ -41,6 +42,26 @@ def test_pages_lead_older_and_newer(operator: Client, probe: str) -> None:
     assert [str(job.id) for job in back.context["page"].jobs] == newest[50:100]
     assert back.context["newer"] == ""
     assert "every 2s" not in back.content.decode()
+
+
+def test_a_row_is_rendered_again_only_once_its_job_has_moved(operator: Client, line: Line) -> None:
+    dead, other = line.dead(), line.dead()
+
+    def rendered() -> int:
+        """How many rows the pages that show both jobs take the trouble for."""
+        before = job_tags.row.cache_info().misses
+        for path in ("/jobs/", "/dead/", "/"):
+            operator.get(path)
+        return job_tags.row.cache_info().misses - before
+
+    assert rendered() == 6
+    assert rendered() == 0
+    services.requeue(dead, actor="ops")
+    snapshot.forget()
+    assert rendered() == 2  # of this job: among all, and on the overview
+    page = operator.get("/jobs/").content.decode()
+    assert "is-pending" in page.partition(f'id="job-{dead}"')[2].partition("</tr>")[0]
+    assert "is-dead" in page.partition(f'id="job-{other}"')[2].partition("</tr>")[0]
 
 
 def test_a_job_shows_its_attempts_payload_and_result(operator: Client, line: Line) -> None:
