@@ -50,8 +50,8 @@ fuzz: $(READY) ## schemathesis over the whole API: thousands of cases (FUZZ_EXAM
 operations: $(READY) ## 100,000 jobs requeued in bulk, and what other calls feel of it (JOBS=100000)
 	@exec .venv/bin/python -m benchmarks.operations --jobs $${JOBS:-100000}
 
-viewers: $(READY) ## 100 open pages that poll: what they cost, and what workers feel (VIEWERS=100 SECONDS=30)
-	@exec .venv/bin/python -m benchmarks.viewers --viewers $${VIEWERS:-100} --seconds $${SECONDS:-30}
+viewers: $(READY) ## 100 open pages that poll: what they cost, and what workers feel (VIEWERS=100 SECONDS=120)
+	@exec .venv/bin/python -m benchmarks.viewers --viewers $${VIEWERS:-100} --seconds $${SECONDS:-120}
 
 pages: $(READY) ## How long each page and search takes the server with a million jobs stored (JOBS=1000000)
 	@exec .venv/bin/python -m benchmarks.pages --jobs $${JOBS:-1000000}

@@ -32,7 +32,7 @@ class Page:
 
     def ask(self, watch: selectors.BaseSelector) -> None:
         """Ask as htmx does, on the connection there is or, once it was closed, on another."""
-        self.asked, self._unread = time.monotonic(), b""
+        self.asked, self._unread = self.asked or time.monotonic(), b""
         head = f"GET {self._path}?rev={self._rev.decode()} HTTP/1.1\r\nHost: 127.0.0.1\r\n"
         said = f"{head}HX-Request: true\r\nCookie: sessionid={self._session}\r\n\r\n".encode()
         try:

@@ -1,7 +1,7 @@
 """`make viewers`: a hundred open pages that poll, what they cost, and what workers feel of it.
 
 Each viewer is logged in, has one of five pages open and asks every two seconds, as the script of
-the pages does. First nothing happens. Then workers drain some backlogs, and every three seconds the
+the pages does. First nothing happens. Then workers drain some backlogs, and every few seconds the
 viewers look away or look again: each such span is compared with the two around it, since the speed
 of a drain changes more from minute to minute than viewers change it.
 """
@@ -13,9 +13,10 @@ import os
 import statistics
 import sys
 import time
+from collections import Counter
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from multiprocessing.connection import Connection
 from pathlib import Path
@@ -27,9 +28,11 @@ from taskqueue.embedded import free_port
 from taskqueue.run import WEB
 
 WARM_SECONDS = 5.0  # of viewers, before anything is measured
-SETTLE_SECONDS = 0.5  # after they have looked away or begun to look
-SPAN_SECONDS = 2.5
+SETTLE_SECONDS = 2.0  # after they have looked away or begun to look: each has asked once by then
+SPAN_SECONDS = 4.0  # a part is built every two
+ANSWER_SECONDS = 10.0  # of the process that plays them
 WORKERS = [sys.executable, "manage.py", "runworkers"]
+Document = dict[str, Any]
 
 
 @dataclass(frozen=True)
@@ -38,17 +41,18 @@ class Span:
 
     watched: bool
     rate: float  # jobs that ended in a second
-    cpu: float  # of the web processes, in percent of a core
+    cpu: float = 0.0  # of the web processes, in percent of a core
+    seen: crowd.Seen = field(default_factory=lambda: (Counter(), []))
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--viewers", type=int, default=100)
     parser.add_argument(
-        "--seconds", type=float, default=30, help="of viewers while nothing happens"
+        "--seconds", type=float, default=120, help="of viewers while nothing happens"
     )
-    parser.add_argument("--jobs", type=int, default=250_000, help="of each backlog; in thousands")
-    parser.add_argument("--drains", type=int, default=6)
+    parser.add_argument("--jobs", type=int, default=450_000, help="of each backlog; in thousands")
+    parser.add_argument("--drains", type=int, default=6, help="two or more")
     parser.add_argument("--stored", type=int, default=10_000, help="jobs there are beforehand")
     chosen = parser.parse_args(arguments)
     with bench.site("viewers") as folder:
@@ -64,47 +68,62 @@ def _measure(folder: Path, chosen: argparse.Namespace) -> dict[str, Any]:
         until(lambda: _listens(port), 60, "the web process answers")
         until(_workers_live, 60, "workers are live")
         with _crowd(port, _sessions(chosen.viewers)) as told:
-            idle = _idle(told, web.pid, chosen.seconds, log)
+            idle = _idle(told, web.pid, chosen.seconds)
             drains = [
                 _drain(told, web.pid, chosen.jobs, watched=bool(number % 2))
                 for number in range(chosen.drains)
             ]
-            seen = _seen(told, log)
     finally:
         kill_all([web, *tree.members])
     spans = [span for drain in drains for span in drain]
-    slower = compared(drains)
+    watched = [span for span in spans if span.watched]
+    slower = [statistics.mean(each) for drain in drains if (each := compared(drain))]
+    if len(slower) < 2:
+        raise Failed("too few spans to compare: let there be more jobs, or more drains")
     return {
         "viewers": chosen.viewers,
         "jobs_stored": chosen.stored,
-        "idle": idle,
-        "draining": {"cpu_percent_of_one_core": _middle(s.cpu for s in spans if s.watched), **seen},
+        "idle": _told(idle, log, chosen.seconds),
+        "draining": _told(watched, log, len(watched) * SPAN_SECONDS),
         "drained_per_second": {
-            "without": _middle(span.rate for span in spans if not span.watched),
-            "with": _middle(span.rate for span in spans if span.watched),
+            "without": round(statistics.median(s.rate for s in spans if not s.watched)),
+            "with": round(statistics.median(span.rate for span in watched)),
         },
-        "compared": len(slower),
+        "slower_by_percent_in_each_drain": [round(each, 1) for each in slower],
         "slower_by_percent": round(statistics.mean(slower), 1),
         "standard_error": round(statistics.stdev(slower) / len(slower) ** 0.5, 1),
     }
 
 
-def compared(drains: Sequence[Sequence[Span]]) -> list[float]:
+def compared(drain: Sequence[Span]) -> list[float]:
     """Return by how many percent the watched half of each span and its two neighbours was slower.
 
     Neighbours in time, which are of the other kind: what slows all alike cancels out.
     """
     found = []
-    for drain in drains:
-        for before, span, after in zip(drain, drain[1:], drain[2:], strict=False):
-            around = (before.rate + after.rate) / 2
-            slow, fast = (span.rate, around) if span.watched else (around, span.rate)
-            found.append(100 * (1 - slow / fast))
+    for before, span, after in zip(drain, drain[1:], drain[2:], strict=False):
+        around = (before.rate + after.rate) / 2
+        slow, fast = (span.rate, around) if span.watched else (around, span.rate)
+        found.append(100 * (1 - slow / fast))
     return found
 
 
-def _middle(numbers: Iterator[float]) -> float:
-    return round(statistics.median(numbers), 1)
+def _told(spans: Sequence[Span], log: Path, seconds: float) -> dict[str, Any]:
+    """Return what viewers cost and saw while they looked."""
+    statuses, took = Counter[int](), list[float]()
+    for span in spans:
+        statuses.update(span.seen[0])
+        took += span.seen[1]
+    if strange := statuses.keys() - {200, 204}:
+        raise Failed(f"viewers were answered {sorted(strange)}: {tail(log)}")
+    cuts, total = statistics.quantiles(took, n=100), sum(statuses.values())
+    return {
+        "cpu_percent_of_one_core": round(statistics.mean(span.cpu for span in spans), 1),
+        "requests_per_second": round(total / seconds, 1),
+        "share_of_204_percent": round(100 * statuses[204] / total, 1),
+        "p50_ms": round(1000 * cuts[49], 1),
+        "p95_ms": round(1000 * cuts[94], 1),
+    }
 
 
 # --- jobs and people --------------------------------------------------------------------------
@@ -174,30 +193,22 @@ def _drain(told: Connection, web: int, count: int, *, watched: bool) -> list[Spa
 
     jobs, these = collection("jobs"), {"_id": {"$gt": _backlog(count)}}
     pending = {**these, "status": "pending"}
-    spans = []
+    spans: list[tuple[Span, Document]] = []
     services.resume("default", actor="benchmark")
     while True:
         told.send("look" if watched else "nothing")
         time.sleep(SETTLE_SECONDS)
-        began, cpu, begin = time.monotonic(), _cpu_seconds(web), datetime.now(UTC)
-        time.sleep(SPAN_SECONDS)
-        seconds, cpu, end = time.monotonic() - began, _cpu_seconds(web) - cpu, datetime.now(UTC)
+        begin = datetime.now(UTC)
+        span = _span(told, web, SPAN_SECONDS, watched=watched)
+        ended = {**these, "finished_at": {"$gte": begin, "$lt": datetime.now(UTC)}}
         if not jobs.count_documents(pending, limit=1):
             break
-        spans.append((watched, begin, end, 100 * cpu / seconds))
+        spans.append((span, ended))
         watched = not watched
     told.send("nothing")
     running = {**these, "status": {"$in": ["pending", "running"]}}
     until(lambda: not jobs.count_documents(running, limit=1), 60, "the backlog is drained", 0.2)
-    return [
-        Span(
-            watched,
-            jobs.count_documents({**these, "finished_at": {"$gte": begin, "$lt": end}})
-            / (end - begin).total_seconds(),
-            cpu,
-        )
-        for watched, begin, end, cpu in spans
-    ]
+    return [replace(span, rate=jobs.count_documents(ended) / SPAN_SECONDS) for span, ended in spans]
 
 
 def _workers_live() -> bool:
@@ -225,38 +236,42 @@ def _crowd(port: int, sessions: list[str]) -> Iterator[Connection]:
     told, telling = spawned.Pipe()
     process = spawned.Process(target=crowd.play, args=(port, sessions, telling))
     process.start()
+    telling.close()  # so that its end is noticed
     try:
         yield told
     finally:
-        told.send("end")
+        with suppress(OSError):
+            told.send("end")
         process.join()
 
 
-def _idle(told: Connection, web: int, seconds: float, log: Path) -> dict[str, Any]:
-    """Return what viewers cost while nothing happens, and what they saw."""
+def _idle(told: Connection, web: int, seconds: float) -> list[Span]:
+    """Have viewers look while nothing happens."""
     told.send("look")
     time.sleep(WARM_SECONDS)
-    _seen(told, log)
+    span = _span(told, web, seconds, watched=True)
+    told.send("nothing")
+    return [span]
+
+
+def _span(told: Connection, web: int, seconds: float, *, watched: bool) -> Span:
+    _seen(told)  # is from before
     began, cpu = time.monotonic(), _cpu_seconds(web)
     time.sleep(seconds)
-    seconds, cpu = time.monotonic() - began, _cpu_seconds(web) - cpu
-    return {"cpu_percent_of_one_core": round(100 * cpu / seconds, 1), **_seen(told, log)}
+    cpu = (_cpu_seconds(web) - cpu) / (time.monotonic() - began)
+    return Span(watched, 0.0, 100 * cpu, _seen(told))
 
 
-def _seen(told: Connection, log: Path) -> dict[str, Any]:
+def _seen(told: Connection) -> crowd.Seen:
     """Return what viewers saw since they were asked last."""
-    told.send("tell")
-    seen: crowd.Seen = told.recv()
-    statuses, took = seen
-    if strange := statuses.keys() - {200, 204}:
-        raise Failed(f"viewers were answered {sorted(strange)}: {tail(log)}")
-    cuts, total = statistics.quantiles(took, n=100), sum(statuses.values())
-    return {
-        "p50_ms": round(1000 * cuts[49], 1),
-        "p95_ms": round(1000 * cuts[94], 1),
-        "answers": total,
-        "share_of_204_percent": round(100 * statuses[204] / total, 1),
-    }
+    try:
+        told.send("tell")
+        if not told.poll(ANSWER_SECONDS):
+            raise Failed("the process that plays viewers does not answer")
+        seen: crowd.Seen = told.recv()
+    except (EOFError, OSError):
+        raise Failed("the process that plays viewers has ended; above it says why") from None
+    return seen
 
 
 def _cpu_seconds(pid: int) -> float:

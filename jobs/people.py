@@ -1,4 +1,4 @@
-"""Who asks. A poll does not ask MongoDB for that: users and their rights are kept for a moment.
+"""Who asks. A poll does not ask MongoDB for that: users and their rights are kept a while.
 
 A change of a user, a role, a group or a token counts up `version`, which every poll reads with its
 part, and every call of the API by itself. So it holds from the next one on; for polls without

@@ -42,7 +42,7 @@ class _LetIn:
 
     part_key: str
     reading: people.Kept  # of who asks, and their rights
-    until: float  # the session lives
+    until: float  # then its session is too old
     headers: dict[str, str]
 
 

@@ -14,7 +14,7 @@ from jobs.models import Job
 from jobs.selectors import JobFilter, Page
 from jobs.states import State
 
-SECONDS = 5.0  # a question may not hold up the store for longer
+SECONDS = selectors.QUERY_MILLISECONDS / 1000  # a question may not hold up the store for longer
 SIMILAR, SIMILAR_READ = 20, 1_000
 MOST_BYTES = 4_096  # of a payload in a list
 ARGS = 2  # of its values
@@ -110,14 +110,14 @@ def similar(job: Job) -> list[Row]:
 
 def _row(job: Mapping[str, Any]) -> Row:
     last: Mapping[str, Any] = next(iter(job.get("attempts") or ()), {})
-    ran = (last["ended_at"] - last["started_at"]).total_seconds() if last else None
+    began, ended = last.get("started_at"), last.get("ended_at")
     plain: dict[str, Any] = {name: job.get(name) for name in _PLAIN}
     return Row(
         id=str(job["_id"]),
         **plain,
         error=job.get("error") or "",
         args=_key_args(job["type"], job["payload"]) if "payload" in job else (),
-        seconds=ran,
+        seconds=(ended - began).total_seconds() if began and ended else None,
         error_type=last.get("error_type", ""),
         traceback=last.get("traceback", ""),
     )

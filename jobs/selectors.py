@@ -19,7 +19,6 @@ from django.db.models import Model, Q, QuerySet
 from jobs import counting, counts, mongodb, registry, repository, search, secrets
 from jobs.clients import Document, collection
 from jobs.errors import FieldError, InvalidRequest, NotFound
-from jobs.memory import Memory
 from jobs.models import ApiToken, AuditEntry, Job, Operation, Queue, SavedView, Worker
 from jobs.mongodb import repeated
 from jobs.objects import documents, objects
@@ -44,7 +43,6 @@ LAST_ATTEMPT: Document = {"$slice": ["$attempts", -1]}
 NOTHING: Mapping[str, Any] = {}
 WHOLE: Document = {"payload": 1, "result": 1, "attempts": LAST_ATTEMPT}
 HELD: Document = {"type": 1, "worker": 1, "started_at": 1}  # what is shown of what a worker holds
-NAMES = 1_000  # of workers that this process remembers
 M = TypeVar("M", bound=Model)
 T = TypeVar("T")
 ERROR_TYPE = re.compile(r"[\w.]{1,200}", re.ASCII)
@@ -106,8 +104,7 @@ def jobs(
     def read(ids: list[ObjectId]) -> list[Job]:
         return _listed({"_id": {"$in": ids}}, ORDERS[order], len(ids))
 
-    how: Any = {"cursor": cursor, "size": size, "order": order, "queues": queues, "reveal": reveal}
-    return page(chosen, read, **how)
+    return page(chosen, read, cursor=cursor, size=size, order=order, queues=queues, reveal=reveal)
 
 
 def page(
@@ -501,15 +498,13 @@ def held_jobs(worker: ObjectId | None = None) -> dict[ObjectId, list[Job]]:
     return held
 
 
-_names: Memory[str] = Memory(NAMES)
-
-
-def worker_names(ids: Sequence[ObjectId]) -> dict[ObjectId, str]:
+@repeated
+def worker_names(ids: Collection[ObjectId]) -> dict[ObjectId, str]:
     """Return host and process of these workers; those that ended long ago are forgotten."""
-    if unknown := [id for id in ids if _names.get(str(id)) is None]:
-        for worker in Worker.objects.filter(id__in=unknown):
-            _names.put(str(worker.id), str(worker))
-    return {id: name for id in ids if (name := _names.get(str(id)))}
+    if not ids:
+        return {}
+    found = collection("workers").find({"_id": {"$in": list(ids)}}, {"host": 1, "pid": 1})
+    return {worker["_id"]: f"{worker['host']}:{worker['pid']}" for worker in found}
 
 
 def queues() -> list[Queue]:

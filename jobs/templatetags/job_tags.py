@@ -9,7 +9,7 @@ from typing import Any
 from django import template
 from django.http import QueryDict
 from django.template.loader import render_to_string
-from django.urls import reverse
+from django.urls import get_script_prefix, reverse
 from django.utils.html import format_html, format_html_join
 
 from jobs.roles import CHANGING
@@ -46,7 +46,7 @@ ACT = (
     ' hx-sync="this:drop"'
 )
 MINUTES = 2_000  # rows of charts that a process remembers: those of some 15 pages
-ROWS = 500  # and of lists of jobs: those of ten pages; with long tracebacks they take 16 MB
+ROWS = 500  # and of lists of jobs: those of ten pages; with the longest tracebacks 20 MB and more
 SECONDS = (("d", 86400), ("h", 3600), ("m", 60))
 
 
@@ -125,9 +125,14 @@ def minute(at: datetime, values: tuple[str, ...]) -> str:
 
 
 @register.simple_tag
-@lru_cache(ROWS)
 def row(template: str, job: Row, **shown: Hashable) -> str:
     """A job in a list: the same in the next part, unless it has moved."""
+    return rendered_row(template, job, get_script_prefix(), **shown)
+
+
+@lru_cache(ROWS)
+def rendered_row(template: str, job: Row, at: str, **shown: Hashable) -> str:
+    """A row as it was rendered once. `at`: what its links begin with."""
     return render_to_string(f"parts/{template}.html", {"job": job, **shown})
 
 

@@ -1,6 +1,7 @@
 """Dead letters: by what they died of, and one by one."""
 
 from dataclasses import dataclass
+from functools import cache
 
 from django.http import Http404, HttpResponse
 from django.shortcuts import resolve_url
@@ -32,7 +33,7 @@ def dead(request: Request) -> HttpResponse:
         "actions": actions(request, State.DEAD),
         "types": [job_type.name for job_type in selectors.job_types()],
         # Outside of the live part: asked for only when the whole page is.
-        "queues": lambda: [queue.name for queue in selectors.queues()],
+        "queues": cache(lambda: [queue.name for queue in selectors.queues()]),
     }
     status = 400 if found["faults"] else 200
     # The groups show on the first page alone.

@@ -41,7 +41,7 @@ def job_reveal(request: Request, id: str) -> HttpResponse:
 
 
 def _job_page(request: Request, job: Job, *, revealed: bool = False) -> HttpResponse:
-    held_by = {attempt.worker for attempt in job.attempts} | {job.worker}
+    held_by = {attempt.worker for attempt in job.attempts} | ({job.worker} if job.worker else set())
     verbs = _verbs(State(job.status))
     site = request.build_absolute_uri("/").rstrip("/")
     waits = job.status in (State.PENDING, *WAITING)
@@ -50,7 +50,7 @@ def _job_page(request: Request, job: Job, *, revealed: bool = False) -> HttpResp
         "why": reasons.why(job) if waits else None,
         "spans": timeline.spans(job, selectors.now()),
         "attempts": [_told(attempt) for attempt in reversed(job.attempts)],
-        "hosts": selectors.worker_names([worker for worker in held_by if worker]),
+        "hosts": selectors.worker_names(held_by),
         "verbs": verbs,
         "links": links.links(job),
         "api_url": f"{site}/api/v1/jobs/{job.id}/",

@@ -80,7 +80,7 @@ def listed(
             newer = _newer(chosen, found, reveal=reveal) if cursor else None
         except InvalidRequest as error:
             faults = error.errors
-    held_by = [job.worker for job in found.jobs if job.worker]
+    held_by = {job.worker for job in found.jobs if job.worker}
     return {
         "page": found,
         "newer": newer,

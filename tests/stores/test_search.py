@@ -41,9 +41,7 @@ def mail(to: str = "ada@example.org", **chosen: object) -> str:
 
 
 def fail(id: str, error: str, status: str = "dead") -> None:
-    at = datetime.now(UTC)
-    told = {"error_type": "TimeoutError", "error": error, "traceback": TRACE}
-    attempt = {"started_at": at, "ended_at": at, **told}
+    attempt = {"error_type": "TimeoutError", "error": error, "traceback": TRACE}
     failed = {"status": status, "error": error, "attempts": [attempt], "attempt": 3}
     collection("jobs").update_one({"_id": ObjectId(id)}, {"$set": failed})
 

@@ -49,10 +49,10 @@ def test_a_row_is_rendered_again_only_once_its_job_has_moved(operator: Client, l
 
     def rendered() -> int:
         """How many rows the pages that show both jobs take the trouble for."""
-        before = job_tags.row.cache_info().misses
+        before = job_tags.rendered_row.cache_info().misses
         for path in ("/jobs/", "/dead/", "/"):
             operator.get(path)
-        return job_tags.row.cache_info().misses - before
+        return job_tags.rendered_row.cache_info().misses - before
 
     assert rendered() == 6
     assert rendered() == 0
@@ -62,6 +62,13 @@ def test_a_row_is_rendered_again_only_once_its_job_has_moved(operator: Client, l
     page = operator.get("/jobs/").content.decode()
     assert "is-pending" in page.partition(f'id="job-{dead}"')[2].partition("</tr>")[0]
     assert "is-dead" in page.partition(f'id="job-{other}"')[2].partition("</tr>")[0]
+
+
+def test_a_remembered_row_links_to_where_the_site_is_mounted(operator: Client, line: Line) -> None:
+    link = f"/jobs/{line.dead()}/"
+    for mounted in ("", "/queue"):
+        page = operator.get("/jobs/", SCRIPT_NAME=mounted).content.decode()
+        assert f'href="{mounted}{link}"' in page
 
 
 def test_a_job_shows_its_attempts_payload_and_result(operator: Client, line: Line) -> None:
