@@ -1,6 +1,8 @@
 import os
 import signal
+import sys
 import time
+from pathlib import Path
 
 import pytest
 from bson import ObjectId
@@ -51,6 +53,20 @@ def test_a_job_that_kills_its_worker_is_dead_after_three_crashes_and_workers_liv
     fill(20)
     until(lambda: collection("jobs").count_documents({"status": "completed"}) == 20)
     until(lambda: len(running.children("taskqueue: worker")) == 2)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="Linux alone can be told")
+def test_where_memory_runs_out_a_worker_is_killed_before_its_supervisor_and_its_steward(
+    tree, until
+):
+    def score(pid: int) -> int:
+        return int(Path(f"/proc/{pid}/oom_score_adj").read_text())
+
+    running = tree("--processes", "1")
+    until(lambda: running.children("taskqueue: worker") and running.children("taskqueue: steward"))
+    (worker,), (steward,) = map(running.children, ("taskqueue: worker", "taskqueue: steward"))
+    until(lambda: score(worker.pid) >= min(score(running.process.pid) + 300, 1000))
+    assert score(steward.pid) == score(running.process.pid)
 
 
 @pytest.mark.parametrize("type", ["wait", "async_wait"])

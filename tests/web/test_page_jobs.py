@@ -2,6 +2,7 @@
 
 import pytest
 from django.test import Client
+from django.test.utils import override_script_prefix
 
 from jobs import selectors, services, snapshot
 from jobs.requests import Request
@@ -67,7 +68,8 @@ def test_a_row_is_rendered_again_only_once_its_job_has_moved(operator: Client, l
 def test_a_remembered_row_links_to_where_the_site_is_mounted(operator: Client, line: Line) -> None:
     link = f"/jobs/{line.dead()}/"
     for mounted in ("", "/queue"):
-        page = operator.get("/jobs/", SCRIPT_NAME=mounted).content.decode()
+        with override_script_prefix(f"{mounted}/"):
+            page = operator.get("/jobs/").content.decode()
         assert f'href="{mounted}{link}"' in page
 
 

@@ -201,7 +201,11 @@ class World:
     def settle(self, seconds: float = 120) -> float:
         """Wait until every accepted job has ended and the lanes are empty; return how long."""
         began = time.monotonic()
-        wait_until(self._settled, seconds, "every job has ended", every=0.2)
+        try:
+            wait_until(self._settled, seconds, "every job has ended", every=0.2)
+        except AssertionError as error:
+            ended = [tree.process.poll() for tree in self.trees]
+            raise AssertionError(f"{error}; codes of the trees: {ended}") from None
         return time.monotonic() - began
 
     def _settled(self) -> bool:
