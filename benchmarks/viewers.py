@@ -32,7 +32,6 @@ SETTLE_SECONDS = 2.0  # after they have looked away or begun to look: each has a
 SPAN_SECONDS = 4.0  # a part is built every two
 ANSWER_SECONDS = 10.0  # of the process that plays them
 WORKERS = [sys.executable, "manage.py", "runworkers"]
-Document = dict[str, Any]
 
 
 @dataclass(frozen=True)
@@ -83,8 +82,8 @@ def _measure(folder: Path, chosen: argparse.Namespace) -> dict[str, Any]:
     return {
         "viewers": chosen.viewers,
         "jobs_stored": chosen.stored,
-        "idle": _told(idle, log, chosen.seconds),
-        "draining": _told(watched, log, len(watched) * SPAN_SECONDS),
+        "idle": _summary(idle, log, chosen.seconds),
+        "draining": _summary(watched, log, len(watched) * SPAN_SECONDS),
         "drained_per_second": {
             "without": round(statistics.median(s.rate for s in spans if not s.watched)),
             "with": round(statistics.median(span.rate for span in watched)),
@@ -108,7 +107,7 @@ def compared(drain: Sequence[Span]) -> list[float]:
     return found
 
 
-def _told(spans: Sequence[Span], log: Path, seconds: float) -> dict[str, Any]:
+def _summary(spans: Sequence[Span], log: Path, seconds: float) -> dict[str, Any]:
     """Return what viewers cost and saw while they looked."""
     statuses, took = Counter[int](), list[float]()
     for span in spans:
@@ -193,22 +192,27 @@ def _drain(told: Connection, web: int, count: int, *, watched: bool) -> list[Spa
 
     jobs, these = collection("jobs"), {"_id": {"$gt": _backlog(count)}}
     pending = {**these, "status": "pending"}
-    spans: list[tuple[Span, Document]] = []
+    spans: list[tuple[Span, datetime, datetime]] = []
     services.resume("default", actor="benchmark")
     while True:
         told.send("look" if watched else "nothing")
         time.sleep(SETTLE_SECONDS)
         begin = datetime.now(UTC)
         span = _span(told, web, SPAN_SECONDS, watched=watched)
-        ended = {**these, "finished_at": {"$gte": begin, "$lt": datetime.now(UTC)}}
+        end = datetime.now(UTC)
         if not jobs.count_documents(pending, limit=1):
             break
-        spans.append((span, ended))
+        spans.append((span, begin, end))
         watched = not watched
     told.send("nothing")
     running = {**these, "status": {"$in": ["pending", "running"]}}
     until(lambda: not jobs.count_documents(running, limit=1), 60, "the backlog is drained", 0.2)
-    return [replace(span, rate=jobs.count_documents(ended) / SPAN_SECONDS) for span, ended in spans]
+
+    def rate(begin: datetime, end: datetime) -> float:
+        ended = jobs.count_documents({**these, "finished_at": {"$gte": begin, "$lt": end}})
+        return float(ended / (end - begin).total_seconds())
+
+    return [replace(span, rate=rate(begin, end)) for span, begin, end in spans]
 
 
 def _workers_live() -> bool:

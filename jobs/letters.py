@@ -18,7 +18,6 @@ GROUPED = 5_000  # dead letters that are looked at
 GROUPS = 100  # the largest
 HOURS = 24
 MILLISECONDS = 3_600_000  # of an hour
-SECONDS = 5.0  # a question may not hold up the store for longer
 
 
 @dataclass(frozen=True)
@@ -64,7 +63,7 @@ def dead_groups(
         {"$match": sought},
         {"$group": _by_hour(mongodb.now())},
     ]
-    with mongodb.within(SECONDS):
+    with mongodb.within(mongodb.QUERY_SECONDS):
         jobs = collection("jobs")
         rows = list(jobs.aggregate(pipeline, hint=index))
         more = jobs.find(dead, {"_id": 1}, hint=index).sort("_id", -1).skip(GROUPED).limit(1)
@@ -100,7 +99,7 @@ def _groups(rows: Iterable[Document]) -> list[DeadGroup]:
 
 def _newest(ids: Iterable[ObjectId]) -> dict[ObjectId, Document]:
     fields = {"type": 1, "error": 1, "attempts.error_type": 1}
-    with mongodb.within(SECONDS):
+    with mongodb.within(mongodb.QUERY_SECONDS):
         found = collection("jobs").find({"_id": {"$in": list(ids)}}, fields)
         return {job["_id"]: job for job in found}
 

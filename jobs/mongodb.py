@@ -22,6 +22,7 @@ R = TypeVar("R")
 # well before WORKER_LOST_SECONDS, and is back within seconds of the store.
 CALL_SECONDS = 6.0
 BY_ID = "_id_"  # a hint; else MongoDB tries all indexes of a state, past what has left it lately
+QUERY_SECONDS = 5.0  # a question may not hold up the store for longer
 TOO_LARGE = {10334, 17419, 17420}  # MongoDB's codes for a document over 16 MB
 
 

@@ -21,7 +21,7 @@ from pymongo import ASCENDING, ReturnDocument
 from pymongo.client_session import ClientSession
 from pymongo.errors import DuplicateKeyError, ExecutionTimeout
 
-from jobs import counting, repository
+from jobs import counting, mongodb, repository
 from jobs.claims import Hint
 from jobs.clients import DURABLE, Document, collection, mongo
 from jobs.errors import TooSlow
@@ -72,9 +72,9 @@ class Matching:
 
 
 @repeated
-def read_matching(selection: Document, most: int, milliseconds: int) -> Matching:
+def read_matching(selection: Document, most: int) -> Matching:
     """Read the jobs of a selection at one instant, at most that many. Raises `TooSlow`."""
-    matching = Matching(ObjectId(), clock.now())
+    matching, milliseconds = Matching(ObjectId(), clock.now()), round(1000 * mongodb.QUERY_SECONDS)
     with mongo().client.start_session(snapshot=True) as session:
         fields = dict.fromkeys((*_STAMPED, "type"), 1)
         found = collection("jobs").find(selection, fields, session=session, batch_size=READ_AT_ONCE)

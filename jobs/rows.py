@@ -14,7 +14,6 @@ from jobs.models import Job
 from jobs.selectors import JobFilter, Page
 from jobs.states import State
 
-SECONDS = selectors.QUERY_MILLISECONDS / 1000  # a question may not hold up the store for longer
 SIMILAR, SIMILAR_READ = 20, 1_000
 MOST_BYTES = 4_096  # of a payload in a list
 ARGS = 2  # of its values
@@ -78,7 +77,7 @@ def rows(
     """
 
     def read(ids: list[ObjectId]) -> list[Row]:
-        with mongodb.within(SECONDS):
+        with mongodb.within(mongodb.QUERY_SECONDS):
             found = collection("jobs").find({"_id": {"$in": ids}}, fields, limit=len(ids))
             return [_row(job) for job in found.sort("_id", selectors.NEWEST_FIRST)]
 
@@ -103,7 +102,7 @@ def similar(job: Job) -> list[Row]:
             {"$limit": SIMILAR},
             {"$project": SHORT},
         ]
-        with mongodb.within(SECONDS):
+        with mongodb.within(mongodb.QUERY_SECONDS):
             found += map(_row, collection("jobs").aggregate(pipeline))
     return sorted(found, key=lambda each: each.id, reverse=True)[:SIMILAR]
 

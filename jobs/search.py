@@ -24,7 +24,6 @@ from jobs.states import State
 
 EXAMINED = 5_000  # jobs that one page of a search looks into
 COUNTED = 500  # jobs of each state that the counts of a search look into
-SECONDS = 5.0  # a question may not hold up the store for longer
 SLACK = timedelta(hours=1)  # by which a maker's clock may be wrong
 MOST_WORKERS = 1_000
 OLDEST_SECONDS = 50 * 365 * 86_400
@@ -138,7 +137,7 @@ def _workers(term: Term) -> list[ObjectId]:
         return [ObjectId(named)]
     host, _, pid = named.rpartition(":")
     chosen: Document = {"host": host, "pid": int(pid)} if host and _is_pid(pid) else {"host": named}
-    with mongodb.within(SECONDS):
+    with mongodb.within(mongodb.QUERY_SECONDS):
         found = list(collection("workers").find(chosen, {"_id": 1}).limit(MOST_WORKERS + 1))
     if not found:
         raise _refused(
@@ -241,7 +240,7 @@ def find(every: Sequence[Document], totals: Mapping[str, int], order: int, limit
     `totals`: how many jobs there are in each state, about.
     """
     walk, jobs = _walk(every, totals), collection("jobs")
-    with mongodb.within(SECONDS):
+    with mongodb.within(mongodb.QUERY_SECONDS):
         edge = _edge(walk, order, EXAMINED) if walk.sought else None
         found = jobs.find(walk.as_far_as(edge, order), {"_id": 1}, hint=walk.index)
         ids = [job["_id"] for job in found.sort("_id", order).limit(limit)]
@@ -276,7 +275,7 @@ def _count(every: Sequence[Document], status: str, totals: Mapping[str, int]) ->
         return Count(0)
     few, in_it = totals[status] <= COUNTED, {"status": status}
     walk = Walk("by_status", [in_it], list(every)) if few else _walk([*every, in_it], totals)
-    with mongodb.within(SECONDS):
+    with mongodb.within(mongodb.QUERY_SECONDS):
         edge = _edge(walk, -1, COUNTED)
         found = collection("jobs").count_documents(walk.as_far_as(edge, -1), hint=walk.index)
     return Count(found, more=edge is not None)

@@ -46,7 +46,6 @@ HELD: Document = {"type": 1, "worker": 1, "started_at": 1}  # what is shown of w
 M = TypeVar("M", bound=Model)
 T = TypeVar("T")
 ERROR_TYPE = re.compile(r"[\w.]{1,200}", re.ASCII)
-QUERY_MILLISECONDS = 5_000  # a question may not hold up the store for longer
 
 
 def now() -> datetime:
@@ -156,7 +155,7 @@ def every_job(chosen: JobFilter, most: int, *, reveal: bool = False) -> Iterator
 def _parts(ids: Sequence[ObjectId]) -> Iterator[list[ObjectId]]:
     """Yield the newest first of these jobs, as many at once as are `PART_BYTES`, or one."""
     size = {"$project": {"bytes": {"$bsonSize": "$$ROOT"}}}
-    with mongodb.within(QUERY_MILLISECONDS / 1000):
+    with mongodb.within(mongodb.QUERY_SECONDS):
         sized = collection("jobs").aggregate([{"$match": {"_id": {"$in": ids}}}, size])
         found = {each["_id"]: each["bytes"] for each in sized}
     part, left = list[ObjectId](), PART_BYTES
@@ -193,7 +192,7 @@ def _read(
     fields: Mapping[str, Any] = NOTHING,
 ) -> list[M]:
     shown = {**_columns(model), **fields}
-    with mongodb.within(QUERY_MILLISECONDS / 1000):
+    with mongodb.within(mongodb.QUERY_SECONDS):
         found = documents(model).find(selection, shown, limit=limit, sort=order)
         return list(objects(model, found, shown))
 
@@ -492,7 +491,7 @@ def held_jobs(worker: ObjectId | None = None) -> dict[ObjectId, list[Job]]:
         {"$replaceWith": "$jobs"},
     ]
     held: dict[ObjectId, list[Job]] = {}
-    with mongodb.within(QUERY_MILLISECONDS / 1000):
+    with mongodb.within(mongodb.QUERY_SECONDS):
         for job in objects(Job, documents(Job).aggregate(pipeline), {"_id", *HELD}):
             held.setdefault(job.worker, []).append(job)
     return held

@@ -491,7 +491,7 @@ def preview(
         raise InvalidRequest(FieldError("status", f"To {action} is possible from: {allowed}."))
     legal = {"status": {"$in": list(ALLOWED[action])}}
     matching = {"$and": [selectors.selection(chosen, queues, reveal=reveal), legal]}
-    found = operations.read_matching(matching, FROZEN_MOST + 1, selectors.QUERY_MILLISECONDS)
+    found = operations.read_matching(matching, FROZEN_MOST + 1)
     if found.total > FROZEN_MOST:
         fault = f"More than {FROZEN_MOST:,} jobs match. Narrow it, for example by created_before."
         raise InvalidRequest(FieldError("filter", fault))

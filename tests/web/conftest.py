@@ -23,7 +23,7 @@ from pymongo.monitoring import CommandListener
 from pytest_django.plugin import DjangoDbBlocker
 from redis.connection import AbstractConnection
 
-from jobs import registry, repository, roles, selectors, services
+from jobs import mongodb, registry, repository, roles, selectors, services
 from jobs.claims import ClaimedJob
 from jobs.models import AuditEntry
 from jobs.states import State
@@ -123,7 +123,7 @@ def endless(stores: str, monkeypatch: pytest.MonkeyPatch) -> None:
     services.enqueue("process_data", {"action": "describe", "records": []}, max_attempts=1)
     for_ever = {"$where": "function() { while (true) {} }"}
     monkeypatch.setattr(selectors, "selection", lambda *_, **__: for_ever)
-    monkeypatch.setattr(selectors, "QUERY_MILLISECONDS", 200)
+    monkeypatch.setattr(mongodb, "QUERY_SECONDS", 0.2)
     legal = {action: [state.value for state in State] for action in services.ALLOWED}
     monkeypatch.setattr(services, "ALLOWED", legal)
 
